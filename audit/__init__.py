@@ -1,0 +1,1 @@
+"""The sealed, verifiable log of Cloister. Stands alone: imports nothing of ``gateway``."""

@@ -1,0 +1,292 @@
+"""The values that cross parts. Frozen; text and values never stand in a repr.
+
+Offsets are Python string indices (code points), end exclusive. Scores are in [0, 1].
+Nothing here imports a framework, reads a clock or draws a random number.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import Enum, IntEnum, StrEnum
+
+# Python 3.11 has no ``type`` statement; the recursion is spelled with a forward reference.
+Json = "None | bool | int | float | str | list[Json] | dict[str, Json]"
+
+Clock = Callable[[], datetime]
+"""Returns the present moment, timezone-aware UTC."""
+
+
+# --- who asks, and what for ------------------------------------------------------------------
+
+
+class Role(StrEnum):
+    """What a key is for. Duties exclude each other: one key has exactly one role (DESIGN §3)."""
+
+    CLINICIAN = "clinician"
+    LAWYER = "lawyer"
+    RESEARCHER = "researcher"
+    ADMIN = "admin"
+    AUDITOR = "auditor"
+
+
+class Purpose(StrEnum):
+    TREATMENT = "treatment"
+    PAYMENT = "payment"
+    OPERATIONS = "operations"
+    RESEARCH = "research"
+    LEGAL_ADVICE = "legal-advice"
+    LITIGATION = "litigation"
+    PUBLIC_INTEREST = "public-interest"
+    MARKETING = "marketing"
+    OTHER = "other"
+
+
+@dataclass(frozen=True, slots=True)
+class Principal:
+    """The holder of an API key, as the key store knows it."""
+
+    id: str
+    role: Role
+    purposes: frozenset[Purpose]
+    default_purpose: Purpose
+    matters: frozenset[str] = frozenset()
+    key_id: str = ""
+
+
+# --- the prompt: every string in it reaches the model unless it is masked -----------------------
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCall:
+    """A call in the history. ``arguments`` is JSON text as the client sent it."""
+
+    id: str
+    name: str = field(repr=False)
+    arguments: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One turn. Multi-part text arrives here already joined with newlines (``api/schemas``)."""
+
+    role: str  # system | developer | user | assistant | tool
+    content: str | None = field(repr=False, default=None)
+    name: str | None = field(repr=False, default=None)
+    tool_calls: tuple[ToolCall, ...] = ()
+    tool_call_id: str | None = field(repr=False, default=None)
+
+
+@dataclass(frozen=True, slots=True)
+class Tool:
+    name: str = field(repr=False)
+    description: str | None = field(repr=False, default=None)
+    parameters: Mapping[str, object] | None = field(repr=False, default=None)  # a JSON Schema
+    strict: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ResponseFormat:
+    """``kind`` is text | json_object | json_schema | extractive."""
+
+    kind: str = "text"
+    name: str | None = field(repr=False, default=None)
+    description: str | None = field(repr=False, default=None)
+    schema: Mapping[str, object] | None = field(repr=False, default=None)
+    strict: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    max_tokens: int | None = None
+    temperature: float | None = None
+    top_p: float | None = None
+    seed: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """All that would reach the model. ``pii/segments.py`` visits every string of it."""
+
+    messages: tuple[Message, ...]
+    tools: tuple[Tool, ...] = ()
+    tool_choice: str | None = None  # auto | none | required | function:NAME
+    parallel_tool_calls: bool | None = None
+    stop: tuple[str, ...] = field(repr=False, default=())
+    response_format: ResponseFormat = ResponseFormat()
+    sampling: Sampling = Sampling()
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """A request after the schema: who, why, and the prompt."""
+
+    principal: Principal
+    purpose: Purpose
+    prompt: Prompt
+    model: str | None = None
+    matter: str | None = field(repr=False, default=None)
+    subject: str | None = field(repr=False, default=None)
+    extra_policies: tuple[str, ...] = ()
+    stream: bool = False
+
+
+# --- detection and decision ---------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Personal data at ``text[start:end]`` of one segment. ``source`` names the recognizer."""
+
+    entity_type: str
+    start: int
+    end: int
+    score: float
+    source: str = ""
+
+
+class Operator(IntEnum):
+    """What the model learns of a value, most first; the maximum of two is the stricter."""
+
+    KEEP = 0
+    GENERALIZE = 1
+    SURROGATE = 2
+    PSEUDONYM = 3
+    REDACT = 4
+    BLOCK = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Citation:
+    """Why a rule applied: enough to find the line of the policy and the clause of the law."""
+
+    policy: str
+    rule: str
+    clause: str
+    file: str
+    line: int
+
+
+@dataclass(frozen=True, slots=True)
+class Ruling:
+    """What happens to one finding. ``restore``: this role may see the value again."""
+
+    operator: Operator
+    restore: bool
+    citations: tuple[Citation, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class StageRequirement:
+    """A guard that policy requires. Actions, weakest first: annotate regenerate withhold refuse."""
+
+    stage: str
+    action: str
+    citations: tuple[Citation, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ModelConstraints:
+    """``tags`` must all be on the model; a ``zone`` must be among ``zones`` unless that is None."""
+
+    tags: frozenset[str] = frozenset()
+    zones: frozenset[str] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """``rulings[i]`` is for ``findings[i]``. ``denied`` non-empty: the request stops here."""
+
+    rulings: tuple[Ruling, ...]
+    denied: tuple[Citation, ...] = ()
+    constraints: ModelConstraints = ModelConstraints()
+    stages: tuple[StageRequirement, ...] = ()
+    restore_tools: frozenset[str] = frozenset()
+    obligations: tuple[str, ...] = ()
+    citations: tuple[Citation, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyRef:
+    """A policy in force, by name, version and SHA-256 of its bytes (hex)."""
+
+    name: str
+    version: str
+    digest: str
+
+
+# --- models and answers ----------------------------------------------------------------------------
+
+
+class Decoding(StrEnum):
+    FREE = "free"
+    EXTRACTIVE = "extractive"
+
+
+@dataclass(frozen=True, slots=True)
+class ModelCard:
+    """What routing and the ledger know of a model. ``digest``: SHA-256 of the weights, hex."""
+
+    name: str
+    digest: str
+    backend: str  # llama | remote
+    size_bytes: int
+    context: int
+    decoding: Decoding = Decoding.FREE
+    tags: frozenset[str] = frozenset()
+    zone: str = "local"
+    template_digest: str = ""
+    license: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """The choice and why: ``reason`` is a constant of ``routing/choose.py``."""
+
+    model: ModelCard
+    reason: str
+    intent: str = "unsure"
+    adapter: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Tokens as the engine counted them."""
+
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+
+    @property
+    def total_tokens(self) -> int:
+        return self.prompt_tokens + self.completion_tokens
+
+
+class FinishReason(Enum):
+    STOP = "stop"
+    LENGTH = "length"
+    TOOL_CALLS = "tool_calls"
+    CONTENT_FILTER = "content_filter"
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """A piece of an answer. The last one of an answer has ``finish`` and ``usage``.
+
+    Tool calls arrive whole: an argument string is only valid, and only restored, when complete.
+    """
+
+    text: str = field(repr=False, default="")
+    tool_calls: tuple[ToolCall, ...] = ()
+    finish: FinishReason | None = None
+    usage: Usage | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """A guard's answer. ``evidence`` holds offsets and constants, never text."""
+
+    stage: str
+    passed: bool
+    code: str = "ok"
+    evidence: tuple[Mapping[str, object], ...] = ()

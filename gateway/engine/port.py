@@ -1,0 +1,50 @@
+"""The port of generation."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Protocol
+
+from gateway.domain import Chunk, ModelCard, Prompt
+
+
+@dataclass(frozen=True, slots=True)
+class Generation:
+    """One call of a model. ``prompt`` is masked: an engine never sees anything else.
+
+    ``cache_scope`` separates prefix caches (principal, matter, policy, model, adapter); it is a
+    keyed digest that says nothing of any of them. ``deadline_s`` is in seconds from the call.
+    """
+
+    model: str
+    prompt: Prompt
+    deadline_s: float
+    cache_scope: str = ""
+    adapter: str | None = None
+
+
+class Engine(Protocol):
+    """Runs models. One engine per backend; ``engine/registry.py`` finds the one for a name."""
+
+    def models(self) -> tuple[ModelCard, ...]:
+        """The models this engine can run now."""
+        ...
+
+    def generate(self, generation: Generation) -> AsyncIterator[Chunk]:
+        """Yield the answer piece by piece; the last chunk has ``finish`` and ``usage``.
+
+        Closing the iterator early (``aclose``) MUST free the model's slot.
+
+        Raises:
+            BusyError: no slot within the queue's bound.
+            ContextLengthExceededError: prompt and answer do not fit.
+            UnsupportedParameterError: the model cannot do what the prompt asks (tools on an
+                extractive model).
+            EngineError: the model crashed, hung past the deadline or broke the protocol.
+        """
+        ...
+
+    async def aclose(self) -> None:
+        """End children and connections. Idempotent."""
+        ...

@@ -1,0 +1,35 @@
+"""The port of detection."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from gateway.domain import Finding
+
+
+class Detector(Protocol):
+    """Finds personal data. Synchronous and processor-heavy: call it off the event loop."""
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 (hex) over everything that decides what is found: code version, data, tables."""
+        ...
+
+    @property
+    def entity_types(self) -> frozenset[str]:
+        """Every type that a finding of this detector can have."""
+        ...
+
+    def detect(
+        self, texts: Sequence[str], language: str | None = None
+    ) -> list[tuple[Finding, ...]]:
+        """Findings per text: non-overlapping, sorted by start, deterministic.
+
+        An unknown or missing language runs the recognizers of every language served.
+
+        Raises:
+            DetectorError: detection did not complete on any one of the texts. There are no
+                partial results: a finding set that may be incomplete is no finding set.
+        """
+        ...
