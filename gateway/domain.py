@@ -179,7 +179,7 @@ class Ruling:
 
 @dataclass(frozen=True, slots=True)
 class StageRequirement:
-    """A guard that policy requires. Actions, weakest first: annotate regenerate withhold refuse."""
+    """A guard that policy requires. Actions: annotate < regenerate < withhold < refuse."""
 
     stage: str
     action: str

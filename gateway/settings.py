@@ -1,0 +1,156 @@
+"""The settings of one gateway: ``CLOISTER_HOME/settings.toml``, read once at start.
+
+Every key has a safe default, unknown keys are refused, and nothing security-relevant can be
+switched off by leaving a value empty. ``deploy/settings.example.toml`` shows every key.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+from pathlib import Path
+from typing import Annotated, Literal
+
+import msgspec
+
+from gateway.errors import SettingsError
+
+DEFAULT_HOME = ".cloister"
+SETTINGS_FILE = "settings.toml"
+DEMO_MARKER = "DEMO"
+
+_Port = Annotated[int, msgspec.Meta(ge=0, le=65535)]
+_Positive = Annotated[int, msgspec.Meta(ge=1)]
+_Seconds = Annotated[float, msgspec.Meta(gt=0)]
+
+
+class Server(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Where the gateway listens. Beyond loopback it refuses to start without TLS."""
+
+    host: str = "127.0.0.1"
+    port: _Port = 8080
+    tls_certificate: str = ""
+    tls_key: str = ""
+    body_limit_bytes: _Positive = 2 * 1024 * 1024
+    depth_limit: Annotated[int, msgspec.Meta(ge=4, le=200)] = 64
+    request_timeout_s: _Seconds = 300.0
+
+
+class Detection(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """``languages``: ISO 639-1 codes served; a request in another one runs all of them."""
+
+    languages: Annotated[tuple[str, ...], msgspec.Meta(min_length=1)] = ("en", "es", "fr", "de")
+    workers: Annotated[int, msgspec.Meta(ge=1, le=64)] = 2
+
+
+class EngineSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """``isolation = "none"`` runs native code without its wall, and every record says so."""
+
+    isolation: Literal["required", "none"] = "required"
+    default_model: str = "auto"
+    bundled_model: bool = True
+    queue: Annotated[int, msgspec.Meta(ge=0)] = 32
+    threads: Annotated[int, msgspec.Meta(ge=0)] = 0
+    deadline_s: _Seconds = 120.0
+
+
+class Upstream(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """An OpenAI-compatible server on a loopback or private address; TLS beyond loopback."""
+
+    name: Annotated[str, msgspec.Meta(min_length=1, max_length=128)]
+    url: str
+    model: str
+    context: _Positive = 8192
+    tags: tuple[str, ...] = ()
+    zone: str = "local"
+    api_key_file: str = ""
+    ca_file: str = ""
+    connect_timeout_s: _Seconds = 5.0
+    read_timeout_s: _Seconds = 60.0
+    size_bytes: Annotated[int, msgspec.Meta(ge=0)] = 0
+
+
+class PolicySettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Policies in force, by name: from ``CLOISTER_HOME/policies`` first, then the shipped ones."""
+
+    in_force: Annotated[tuple[str, ...], msgspec.Meta(min_length=1)] = ("hipaa", "gdpr")
+
+
+class LedgerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """``retain_months`` counts from the record; keys of older records may then be destroyed."""
+
+    origin: Annotated[str, msgspec.Meta(min_length=1, max_length=128)] = "cloister.local/ledger"
+    checkpoint_records: _Positive = 256
+    checkpoint_s: _Seconds = 60.0
+    retain_months: Annotated[int, msgspec.Meta(ge=1, le=1200)] = 72
+
+
+class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """All settings. ``load`` is the only way in that checks them."""
+
+    server: Server = Server()
+    detection: Detection = Detection()
+    engine: EngineSettings = EngineSettings()
+    upstream: tuple[Upstream, ...] = ()
+    policy: PolicySettings = PolicySettings()
+    ledger: LedgerSettings = LedgerSettings()
+
+
+def home_from_environment() -> Path:
+    """Return ``CLOISTER_HOME`` or the default, absolute."""
+    return Path(os.environ.get("CLOISTER_HOME") or DEFAULT_HOME).absolute()
+
+
+def is_demo(home: Path) -> bool:
+    return (home / DEMO_MARKER).exists()
+
+
+def load(home: Path) -> Settings:
+    """Read and check the settings of ``home``.
+
+    Raises:
+        SettingsError: no file, not TOML, an unknown key, a wrong value, or a listener beyond
+            loopback without TLS (or at all, in a demo home).
+    """
+    path = home / SETTINGS_FILE
+    try:
+        raw = path.read_bytes()
+    except OSError as error:
+        raise SettingsError(
+            f"{path} cannot be read ({error.strerror}); `gateway init` creates it."
+        ) from None
+    try:
+        settings = msgspec.toml.decode(raw, type=Settings)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{path}: {error}") from None
+    check_listener(settings.server, demo=is_demo(home))
+    return settings
+
+
+def check_listener(server: Server, *, demo: bool) -> None:
+    """Refuse a listener that would show prompts to the network.
+
+    Raises:
+        SettingsError: beyond loopback without TLS, half a TLS configuration, or a demo home
+            beyond loopback.
+    """
+    if bool(server.tls_certificate) != bool(server.tls_key):
+        raise SettingsError("server.tls_certificate and server.tls_key are set together or not.")
+    if is_loopback(server.host):
+        return
+    if demo:
+        raise SettingsError("A demo home serves loopback only; run `gateway init` for a real one.")
+    if not server.tls_certificate:
+        raise SettingsError(
+            "server.host is beyond loopback: set server.tls_certificate and server.tls_key."
+        )
+
+
+def is_loopback(host: str) -> bool:
+    """Tell whether ``host`` is a loopback literal. Names other than localhost are not trusted."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
