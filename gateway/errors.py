@@ -11,7 +11,10 @@ from typing import ClassVar
 
 
 class GatewayError(Exception):
-    """Base of all errors. ``message`` is safe to show; ``param`` is a published parameter name."""
+    """Base of all errors. ``message`` is safe to show; ``param`` is a published parameter name.
+
+    ``receipt_id`` is set by whoever put the refusal on record, so that the answer can name it.
+    """
 
     code: ClassVar[str] = "internal_error"
     default_message: ClassVar[str] = "The gateway could not answer this request."
@@ -19,6 +22,7 @@ class GatewayError(Exception):
     def __init__(self, message: str | None = None, *, param: str | None = None) -> None:
         self.message = message or self.default_message
         self.param = param
+        self.receipt_id: str | None = None
         super().__init__(self.message)
 
 
@@ -52,6 +56,13 @@ class UnknownModelError(RequestError):
 class BodyTooLargeError(RequestError):
     code = "body_too_large"
     default_message = "The request body is larger than this gateway accepts."
+
+
+class RequestTimeoutError(RequestError):
+    """The body did not arrive in time."""
+
+    code = "request_timeout"
+    default_message = "The request did not arrive in time."
 
 
 class NotFoundError(RequestError):
