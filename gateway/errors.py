@@ -168,6 +168,13 @@ class LedgerUnavailableError(UnavailableError):
     default_message = "The ledger could not be written; the answer was withheld."
 
 
+class KeysUnavailableError(UnavailableError):
+    """The store of API keys cannot be read or is not intact: nobody is let in."""
+
+    code = "keys_unavailable"
+    default_message = "The API keys cannot be read; nobody is let in."
+
+
 class EngineError(UnavailableError):
     """The model failed while it generated (a crash of native code, a protocol error)."""
 
