@@ -1,0 +1,148 @@
+"""Words, normal forms, and when two spellings are one value.
+
+Everything that asks "is this the same value?" asks here: mask (numbers, and values found where
+the detector missed them) and the tripwire. A text is a sequence of *words*: runs of letters, runs
+of digits, and single letters of scripts that have no case (Han, Thai, Arabic, Hebrew: their
+names take no spaces or carry prefixes, so no boundary may be asked for). A word is compared
+folded: NFKD without combining diacritics (U+0300-036F) and format characters, casefolded, so that
+"MULLER", "Mu\u0308ller" and "Mul\u00adler" are one. Offsets are code points of the given text.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+import regex
+
+_ASCII_WORDS = re.compile(r"[a-z]+|[0-9]+")
+_CASED = r"\p{Lu}\p{Ll}\p{Lt}\p{Lm}"
+_WORDS = regex.compile(
+    rf"[{_CASED}][{_CASED}\p{{M}}\p{{Cf}}]*|\p{{Lo}}[\p{{M}}\p{{Cf}}]*|\p{{N}}[\p{{N}}\p{{Cf}}]*"
+)
+_DROPPED = regex.compile(r"[\u0300-\u036f\p{Cf}]+")
+
+MIN_DIGITS = 4
+"""Shorter numbers (an age, a dose) are masked where they were detected and nowhere else."""
+
+JOINED_DIGITS = 6
+"""From this many digits on, separators anywhere between them make no other value."""
+
+JOINED_LETTERS = 8
+"""From this many letters on, a name written without its spaces is still that name."""
+
+# Words that stand beside a name and are no part of it.
+_TITLES = frozenset(
+    "mr mrs ms mx miss dr prof professor doctor sir madam judge justice hon herr frau"
+    " monsieur madame mme mlle senor senora sr sra dott dottssa rn md phd jr".split()
+)
+
+
+class Word(NamedTuple):
+    start: int
+    end: int
+    fold: str
+
+
+def fold(text: str) -> str:
+    """The normal form of one word (see the module)."""
+    if text.isascii():
+        return text.lower()
+    bare = _DROPPED.sub("", unicodedata.normalize("NFKD", text).casefold())
+    return unicodedata.normalize("NFKC", bare)
+
+
+def words(text: str) -> list[Word]:
+    """The words of a text, in order. Linear in the length of the text."""
+    if text.isascii():
+        return [Word(m.start(), m.end(), m.group()) for m in _ASCII_WORDS.finditer(text.lower())]
+    found = []
+    for match in _WORDS.finditer(text):
+        folded = fold(match.group())
+        if folded:
+            found.append(Word(match.start(), match.end(), folded))
+    return found
+
+
+def normalise(text: str) -> str:
+    """The words of a text, folded, one space between them: "ANNA-SCHMIDT" is "anna schmidt"."""
+    return " ".join(word.fold for word in words(text))
+
+
+def searchable(text: str) -> str | None:
+    """The normal form to look for in masked text, or None where a hit would say nothing.
+
+    Two words with six letters or more, or six digits, or four digits beside letters: shorter
+    things ("May", "45", "Li") stand in ordinary text by chance, and a tripwire that refuses those
+    is switched off within a week.
+    """
+    parts = [word.fold for word in words(text)]
+    joined = "".join(parts)
+    digits = sum(c.isdigit() for c in joined)
+    letters = len(joined) - digits
+    if digits >= JOINED_DIGITS or (digits >= MIN_DIGITS and letters) or (
+        letters >= 6 and len(parts) > 1  # noqa: PLR2004 (the docstring says why six)
+    ):
+        return " ".join(parts)
+    return None
+
+
+def visible(text: str, values: Iterable[str]) -> list[tuple[int, int]]:
+    """Where any of ``values`` (normal forms, as ``searchable`` gives them) stands in ``text``.
+
+    Whole words only. Linear in the text for a bounded number of values; unordered.
+    """
+    found = words(text)
+    heads: dict[str, list[list[str]]] = {}
+    for value in values:
+        parts = value.split(" ")
+        heads.setdefault(parts[0], []).append(parts)
+    hits = []
+    for index, word in enumerate(found):
+        for parts in heads.get(word.fold, ()):
+            span = found[index : index + len(parts)]
+            if [w.fold for w in span] == parts:
+                hits.append((span[0].start, span[-1].end))
+    return hits
+
+
+# --- persons: forms of one name ------------------------------------------------------------------
+
+
+def name_key(text: str) -> tuple[str, ...]:
+    """The words of a name without titles, sorted: "Schmidt, Dr. Anna" is (anna, schmidt)."""
+    parts = [word.fold for word in words(text)]
+    return tuple(sorted(p for p in parts if p not in _TITLES) or sorted(parts))
+
+
+def value_key(text: str) -> tuple[str, ...]:
+    """The normal form of any other value: its words joined, so separators make no difference."""
+    joined = "".join(word.fold for word in words(text))
+    return (joined,) if joined else ("", text)
+
+
+def same_person(one: Sequence[str], other: Sequence[str]) -> bool:
+    """Whether one name can be a shorter form of the other.
+
+    Every word of the shorter one stands in the longer one, whole or as an initial, and at least
+    one stands there whole.
+    """
+    short, long = sorted((list(one), list(other)), key=len)
+    whole = False
+    for word in sorted(short, key=len, reverse=True):
+        match = next((w for w in long if w == word), None)
+        if match is not None:
+            whole = True
+        else:
+            match = next((w for w in long if _initial(word, w)), None)
+        if match is None:
+            return False
+        long.remove(match)
+    return whole
+
+
+def _initial(one: str, other: str) -> bool:
+    short, long = sorted((one, other), key=len)
+    return len(short) == 1 and short.isalpha() and long.startswith(short)
