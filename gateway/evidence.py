@@ -1,0 +1,170 @@
+"""What a request leaves on record: readable features, and what only auditors may read.
+
+Pure. The readable part is coarse by design (DESIGN §4, promise 7): role, purpose, entity types
+with counts in four buckets, score bands, rule ids, digests. Everything that tells one request
+from another (principal, matter, exact scores, timings) goes into the sealed part.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+
+from gateway.domain import (
+    Ask,
+    Citation,
+    Decision,
+    Finding,
+    PolicyRef,
+    Prompt,
+    Route,
+    Sampling,
+    Usage,
+    Verdict,
+)
+
+_FEW, _MANY = 2, 5
+_MEDIUM, _HIGH = 0.5, 0.85
+
+
+def who(ask: Ask) -> dict[str, object]:
+    return {"role": ask.principal.role.value, "purpose": ask.purpose.value}
+
+
+def found(findings: Iterable[Finding]) -> dict[str, object]:
+    """Entity types with counts 1, 2-4, 5+ and the band of the highest score of each."""
+    counts: Counter[str] = Counter()
+    scores: dict[str, float] = {}
+    for finding in findings:
+        counts[finding.entity_type] += 1
+        scores[finding.entity_type] = max(finding.score, scores.get(finding.entity_type, 0.0))
+    return {
+        "entities": {kind: count_bucket(n) for kind, n in sorted(counts.items())},
+        "scores": {kind: score_band(s) for kind, s in sorted(scores.items())},
+    }
+
+
+def count_bucket(count: int) -> str:
+    if count < _FEW:
+        return str(count)
+    return "2-4" if count < _MANY else "5+"
+
+
+def score_band(score: float) -> str:
+    if score >= _HIGH:
+        return "high"
+    return "medium" if score >= _MEDIUM else "low"
+
+
+def rules(decision: Decision) -> list[str]:
+    """The ids of every rule that had a part in the decision, as ``policy/rule``."""
+    return sorted({f"{c.policy}/{c.rule}" for c in citations(decision)})
+
+
+def citations(decision: Decision) -> set[Citation]:
+    every = {*decision.denied, *decision.citations}
+    for ruling in set(decision.rulings):
+        every.update(ruling.citations)
+    for stage in decision.stages:
+        every.update(stage.citations)
+    return every
+
+
+def digests(policies: Sequence[PolicyRef], **others: str) -> dict[str, str]:
+    """Digests by what they are of; those that are empty (a remote model's) are left out."""
+    named = {f"policy:{ref.name}": ref.digest for ref in policies}
+    named.update({kind: digest for kind, digest in others.items() if digest})
+    return named
+
+
+def stages(verdicts: Iterable[Verdict]) -> dict[str, str]:
+    return {verdict.stage: "passed" if verdict.passed else "failed" for verdict in verdicts}
+
+
+# --- sealed ------------------------------------------------------------------------------------
+
+
+def identity(ask: Ask) -> dict[str, object]:
+    """Who exactly: for auditors only."""
+    return {
+        "principal": ask.principal.id,
+        "key": ask.principal.key_id,
+        "matter": ask.matter,
+        "subject": ask.subject,
+    }
+
+
+def explanation(findings: Sequence[Finding], decision: Decision) -> dict[str, object]:
+    """Finding -> rule, file and line -> clause (promise 9), without offsets or text."""
+    return {
+        "findings": [
+            {
+                "entity_type": finding.entity_type,
+                "score": round(finding.score, 4),
+                "source": finding.source,
+                "operator": ruling.operator.name.lower(),
+                "restore": ruling.restore,
+                "because": [cited(c) for c in ruling.citations],
+            }
+            for finding, ruling in zip(findings, decision.rulings, strict=False)
+        ],
+        "denied": [cited(c) for c in decision.denied],
+        "request": [cited(c) for c in decision.citations],
+        "stages": {s.stage: s.action for s in decision.stages},
+        "obligations": list(decision.obligations),
+    }
+
+
+def cited(citation: Citation) -> dict[str, object]:
+    return {
+        "policy": citation.policy,
+        "rule": citation.rule,
+        "clause": citation.clause,
+        "file": citation.file,
+        "line": citation.line,
+    }
+
+
+def routed(route: Route, sampling: Sampling) -> dict[str, object]:
+    return {
+        "model": route.model.name,
+        "backend": route.model.backend,
+        "zone": route.model.zone,
+        "reason": route.reason,
+        "intent": route.intent,
+        "adapter": route.adapter,
+        "sampling": {
+            "max_tokens": sampling.max_tokens,
+            # Canonical JSON of the ledger holds no floats; the text of one is exact.
+            "temperature": _exact(sampling.temperature),
+            "top_p": _exact(sampling.top_p),
+            "seed": sampling.seed,
+        },
+    }
+
+
+def _exact(number: float | None) -> str | None:
+    return None if number is None else repr(number)
+
+
+def answered(
+    usage: Usage | None, verdicts: Iterable[Verdict], timings_ms: Mapping[str, int]
+) -> dict[str, object]:
+    return {
+        "tokens": None
+        if usage is None
+        else {"prompt": usage.prompt_tokens, "completion": usage.completion_tokens},
+        "verdicts": [{"stage": v.stage, "passed": v.passed, "code": v.code} for v in verdicts],
+        "timings_ms": dict(timings_ms),
+    }
+
+
+def transcript(prompt: Prompt) -> str:
+    """All texts of a prompt, one after the other, for the masked text that auditors may read."""
+    lines: list[str] = []
+    for message in prompt.messages:
+        lines.append(f"[{message.role}] {message.name or ''}".rstrip())
+        if message.content is not None:
+            lines.append(message.content)
+        lines += [f"{call.name}({call.arguments})" for call in message.tool_calls]
+    return "\n".join(lines)
