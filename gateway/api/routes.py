@@ -1,0 +1,123 @@
+"""The HTTP application over a pipeline."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+from litestar import Litestar, Router
+from litestar.di import Provide
+from litestar.response import Response
+
+from gateway.api import deidentify, health, openai, receipts
+from gateway.api.auth import AuthFailures, require_key
+from gateway.api.metrics import OTHER, Metrics
+from gateway.api.problems import exception_handler
+from gateway.api.services import Limits, Readiness, Services
+from gateway.api.stream import ClientGoneError
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Sequence
+
+    from litestar.connection import Request
+    from litestar.types import ControllerRouterHandler, Message, Scope
+
+    from gateway.api.keyfile import KeyFile, Refusal
+    from gateway.pipeline import Pipeline
+
+_CLIENT_CLOSED_REQUEST = 499  # nginx's number; nobody is left to read it
+_HEADERS = (
+    (b"cache-control", b"no-store"),
+    (b"x-content-type-options", b"nosniff"),
+    (b"referrer-policy", b"no-referrer"),
+)
+
+
+def create_api(  # noqa: PLR0913 - the parts of an application, named one by one
+    pipeline: Pipeline,
+    keys: KeyFile,
+    failures: AuthFailures,
+    readiness: Readiness,
+    *,
+    limits: Limits | None = None,
+    metrics: Metrics | None = None,
+    pages: Sequence[ControllerRouterHandler] = (),
+    lifespan: Sequence[Callable[[Litestar], Any]] = (),
+) -> Litestar:
+    """Return the application. ``pages`` are handlers served without a key (the console).
+
+    While it runs it puts ``failures`` on record once a minute, and once more at its end.
+    """
+    limits = limits or Limits()
+    metrics = metrics or Metrics()
+    services = Services(pipeline, limits, metrics, readiness)
+
+    def refused(reason: Refusal) -> None:
+        failures.note(reason)
+        metrics.refused(reason)
+
+    v1 = Router(
+        "/v1",
+        guards=[require_key(keys, refused)],
+        route_handlers=[
+            openai.chat,
+            openai.list_models,
+            openai.show_model,
+            deidentify.deidentify,
+            receipts.receipt,
+        ],
+    )
+    return Litestar(
+        route_handlers=[v1, health.live, health.ready, health.metrics, *pages],
+        dependencies={"services": Provide(lambda: services, sync_to_thread=False)},
+        exception_handlers={
+            ClientGoneError: _gone,
+            Exception: exception_handler(metrics.failed),
+        },
+        before_send=[_finish_headers(metrics)],
+        lifespan=[_recording(failures), *lifespan],
+        request_max_body_size=limits.body_bytes,
+        # Nothing of a request may reach a log, and the default documentation pages load scripts
+        # from elsewhere.
+        logging_config=None,
+        openapi_config=None,
+        debug=False,
+    )
+
+
+def _finish_headers(metrics: Metrics) -> Callable[[Message, Scope], Any]:
+    """Return a hook that counts each answer and forbids its storage, whoever made it."""
+
+    async def finish(message: Message, scope: Scope) -> None:
+        if message["type"] != "http.response.start":
+            return
+        handler = scope.get("route_handler")
+        metrics.answered(handler.opt.get("route", OTHER) if handler else OTHER, message["status"])
+        present = {name for name, _ in message["headers"]}
+        message["headers"] = [
+            *message["headers"],
+            *(header for header in _HEADERS if header[0] not in present),
+        ]
+
+    return finish
+
+
+def _gone(_request: Request[Any, Any, Any], _error: Exception) -> Response[bytes]:
+    return Response(b"", status_code=_CLIENT_CLOSED_REQUEST)
+
+
+def _recording(failures: AuthFailures) -> Callable[[Litestar], Any]:
+    @asynccontextmanager
+    async def running(_app: Litestar) -> AsyncIterator[None]:
+        task = asyncio.create_task(failures.run())
+        try:
+            yield
+        finally:
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+            await failures.flush()
+
+    return running
