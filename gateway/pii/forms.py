@@ -82,8 +82,12 @@ def searchable(text: str) -> str | None:
     joined = "".join(parts)
     digits = sum(c.isdigit() for c in joined)
     letters = len(joined) - digits
-    if digits >= JOINED_DIGITS or (digits >= MIN_DIGITS and letters) or (
-        letters >= 6 and len(parts) > 1  # noqa: PLR2004 (the docstring says why six)
+    if (
+        digits >= JOINED_DIGITS
+        or (digits >= MIN_DIGITS and letters)
+        or (
+            letters >= 6 and len(parts) > 1  # noqa: PLR2004 (the docstring says why six)
+        )
     ):
         return " ".join(parts)
     return None
@@ -112,9 +116,20 @@ def visible(text: str, values: Iterable[str]) -> list[tuple[int, int]]:
 
 
 def name_key(text: str) -> tuple[str, ...]:
-    """The words of a name without titles, sorted: "Schmidt, Dr. Anna" is (anna, schmidt)."""
-    parts = [word.fold for word in words(text)]
-    return tuple(sorted(p for p in parts if p not in _TITLES) or sorted(parts))
+    """The words of a name without titles, sorted: "Schmidt, Dr. Anna" is (anna, schmidt).
+
+    Letters that touch are one word here also in scripts without case.
+    """
+    parts: list[str] = []
+    end = -1
+    for word in words(text):
+        if word.start == end:
+            parts[-1] += word.fold
+        else:
+            parts.append(word.fold)
+        end = word.end
+    bare = sorted(part for part in parts if part not in _TITLES)
+    return tuple(bare or sorted(parts))
 
 
 def value_key(text: str) -> tuple[str, ...]:
