@@ -1,0 +1,252 @@
+"""Checkpoints and receipts: C2SP signed notes with Ed25519 (audit-format.md §5 and §6).
+
+Sources: https://c2sp.org/signed-note and https://c2sp.org/tlog-checkpoint. Bytes in, a value that
+a known key signed out, or NoteError. Signature lines of unknown keys (witnesses, other
+algorithms) are tolerated; a line that claims a known key and does not verify rejects the note.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import re
+from dataclasses import dataclass, field
+
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import (
+    Ed25519PrivateKey,
+    Ed25519PublicKey,
+)
+
+from audit.errors import NoteError
+from audit.merkle import HASH_BYTES
+
+_ED25519 = b"\x01"  # signed-note: the signature type byte
+_DASH = "\u2014 "
+_NAME = re.compile(r"[^\s+]+")
+_SIZE = re.compile(r"0|[1-9][0-9]{0,18}")
+_CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f]")
+_MAX_NOTE = 1 << 20
+_MAX_SIGNATURES = 64
+RECEIPT_MAGIC = "cloister-receipt/v1"
+
+
+def unbase64(text: str) -> bytes:
+    """Strict base64 of RFC 4648 §4: one spelling per value.
+
+    Raises:
+        NoteError: anything else.
+    """
+    try:
+        data = base64.b64decode(text.encode("ascii"), validate=True)
+    except (binascii.Error, UnicodeEncodeError):
+        raise NoteError("not base64") from None
+    if base64.b64encode(data).decode("ascii") != text:
+        raise NoteError("not canonical base64")
+    return data
+
+
+def _b64(data: bytes) -> str:
+    return base64.b64encode(data).decode("ascii")
+
+
+# --- keys -------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class VerifyingKey:
+    """A log's public key and the name (the origin) it signs under."""
+
+    name: str
+    public: bytes
+
+    @property
+    def id(self) -> bytes:
+        seed = self.name.encode() + b"\n" + _ED25519 + self.public
+        return hashlib.sha256(seed).digest()[:4]
+
+    def vkey(self) -> str:
+        """The one-line form that Go's sumdb/note and other tools of the field read."""
+        return f"{self.name}+{self.id.hex()}+{_b64(_ED25519 + self.public)}"
+
+    @classmethod
+    def parse(cls, vkey: str) -> VerifyingKey:
+        parts = vkey.strip().split("+", 2)
+        if len(parts) != 3 or not _NAME.fullmatch(parts[0]):  # noqa: PLR2004 - name+id+key
+            raise NoteError("not a verifier key")
+        data = unbase64(parts[2])
+        if data[:1] != _ED25519 or len(data) != 1 + HASH_BYTES:
+            raise NoteError("not an Ed25519 verifier key")
+        key = cls(parts[0], data[1:])
+        if key.id.hex() != parts[1]:
+            raise NoteError("the verifier key's id is not its own")
+        return key
+
+    def verify(self, message: bytes, signature: bytes) -> None:
+        try:
+            Ed25519PublicKey.from_public_bytes(self.public).verify(signature, message)
+        except (InvalidSignature, ValueError):
+            raise NoteError("the signature does not verify") from None
+
+
+class SigningKey:
+    """A log's private key. Lives in the key store and in memory, nowhere else."""
+
+    def __init__(self, name: str, seed: bytes) -> None:
+        if not _NAME.fullmatch(name):
+            raise NoteError("a key name has no spaces and no plus")
+        self._key = Ed25519PrivateKey.from_private_bytes(seed)
+        self.public = VerifyingKey(name, self._key.public_key().public_bytes_raw())
+        self._prefix = f"{_DASH}{name} "
+
+    @property
+    def name(self) -> str:
+        return self.public.name
+
+    def sign_note(self, text: str) -> str:
+        """The signed note over ``text``, which ends in a newline."""
+        signature = self._key.sign(text.encode())
+        return f"{text}\n{self._prefix}{_b64(self.public.id + signature)}\n"
+
+
+# --- notes ------------------------------------------------------------------------------------
+
+
+def open_note(note: str | bytes, key: VerifyingKey) -> str:
+    """Return the text of a note that ``key`` signed.
+
+    Raises:
+        NoteError: malformed, not signed by ``key``, or signed wrongly in its name.
+    """
+    text, lines = _split_note(note)
+    verified = False
+    for line in lines:
+        name, blob = _signature(line)
+        if name != key.name or blob[:4] != key.id:
+            continue
+        key.verify(text.encode(), blob[4:])
+        verified = True
+    if not verified:
+        raise NoteError("no signature of the log's key")
+    return text
+
+
+def signers(note: str | bytes) -> tuple[str, ...]:
+    """The key names that a note claims, unverified: to say who signed instead of the log."""
+    return tuple(_signature(line)[0] for line in _split_note(note)[1])
+
+
+def _split_note(note: str | bytes) -> tuple[str, list[str]]:
+    if len(note) > _MAX_NOTE:
+        raise NoteError("the note is too long")
+    if isinstance(note, bytes):
+        try:
+            note = note.decode("utf-8")
+        except UnicodeDecodeError:
+            raise NoteError("the note is not UTF-8") from None
+    text, blank, rest = note.rpartition("\n\n")
+    if not blank or not rest.endswith("\n") or _CONTROL.search(note):
+        raise NoteError("not a signed note")
+    lines = rest[:-1].split("\n")
+    if len(lines) > _MAX_SIGNATURES:
+        raise NoteError("too many signatures")
+    return text + "\n", lines
+
+
+def _signature(line: str) -> tuple[str, bytes]:
+    name, space, encoded = line.removeprefix(_DASH).partition(" ")
+    if not line.startswith(_DASH) or not space or not _NAME.fullmatch(name):
+        raise NoteError("not a signature line")
+    blob = unbase64(encoded)
+    if len(blob) < 5:  # noqa: PLR2004 - four bytes of key id and at least one of signature
+        raise NoteError("not a signature line")
+    return name, blob
+
+
+# --- checkpoints ------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """A tree head: ``size`` leaves under ``root``. ``note`` holds the signed bytes as stored."""
+
+    origin: str
+    size: int
+    root: bytes
+    note: str = field(default="", compare=False)
+
+    def text(self) -> str:
+        return f"{self.origin}\n{self.size}\n{_b64(self.root)}\n"
+
+    def sign(self, key: SigningKey) -> Checkpoint:
+        return Checkpoint(self.origin, self.size, self.root, key.sign_note(self.text()))
+
+    @classmethod
+    def parse(cls, text: str, note: str = "") -> Checkpoint:
+        lines = text.split("\n")[:-1]
+        if len(lines) < 3 or not all(lines):  # noqa: PLR2004 - origin, size, root
+            raise NoteError("not a checkpoint")
+        root = unbase64(lines[2])
+        if not _SIZE.fullmatch(lines[1]) or len(root) != HASH_BYTES:
+            raise NoteError("not a checkpoint")
+        return cls(lines[0], int(lines[1]), root, note)
+
+    @classmethod
+    def open(cls, note: str | bytes, key: VerifyingKey) -> Checkpoint:
+        """The checkpoint in a note that ``key`` signed for its own origin."""
+        checkpoint = cls.parse(open_note(note, key), note if isinstance(note, str) else "")
+        if checkpoint.origin != key.name:
+            raise NoteError("a checkpoint of another log")
+        return checkpoint
+
+
+# --- receipts ---------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class SignedReceipt:
+    """The log's signed word that a record is at ``index``: exposes a tail dropped later.
+
+    ``note`` is a signed note; its first line is no origin, so it is never a checkpoint.
+    """
+
+    origin: str
+    rid: str | None
+    event: str
+    index: int
+    leaf_hash: bytes
+    minute: str
+    note: str = field(default="", compare=False)
+
+    def text(self) -> str:
+        lines = (
+            RECEIPT_MAGIC,
+            self.origin,
+            self.rid or "-",
+            self.event,
+            str(self.index),
+            _b64(self.leaf_hash),
+            self.minute,
+        )
+        return "\n".join(lines) + "\n"
+
+    def sign(self, key: SigningKey) -> SignedReceipt:
+        note = key.sign_note(self.text())
+        return SignedReceipt(
+            self.origin, self.rid, self.event, self.index, self.leaf_hash, self.minute, note
+        )
+
+    @classmethod
+    def open(cls, note: str | bytes, key: VerifyingKey) -> SignedReceipt:
+        lines = open_note(note, key).split("\n")[:-1]
+        if len(lines) < 7 or lines[0] != RECEIPT_MAGIC or not _SIZE.fullmatch(lines[4]):  # noqa: PLR2004
+            raise NoteError("not a receipt")
+        if lines[1] != key.name:
+            raise NoteError("a receipt of another log")
+        leaf = unbase64(lines[5])
+        if len(leaf) != HASH_BYTES:
+            raise NoteError("not a receipt")
+        rid = None if lines[2] == "-" else lines[2]
+        kept = note if isinstance(note, str) else note.decode()
+        return cls(lines[1], rid, lines[3], int(lines[4]), leaf, lines[6], kept)

@@ -1,0 +1,350 @@
+"""Sealing: what stands on disk is opened by an auditor's key and the key store together.
+
+audit-format.md §4. Each part of a record has a content key of its own (AES-256-GCM). The content
+key is HPKE-wrapped to each auditor, and that wrap is encrypted under the key of a (subject,
+expiry month), which lives only in the key store: destroy it, and the part is gone while every
+proof stays valid. The write path holds public keys only and cannot read what it wrote.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+import threading
+from base64 import b64encode
+from collections import OrderedDict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.hpke import AEAD, KDF, KEM, Suite
+
+from audit.errors import MissingError, SealError
+from audit.record import Entry, Header, Part, Record, build, canonical
+
+Randomness = Callable[[int], bytes]
+"""Returns that many bytes nobody can guess."""
+
+KEY_BYTES = 32
+NONCE_BYTES = 12
+KEY_ID_BYTES = 16
+_REMEMBERED = 4096
+_LENGTH_BYTES = 4
+_MIN_PADDED = 256
+_MIN_GROUPS = 4
+_TAG_BYTES = 16
+_HPKE_BYTES = 32 + KEY_BYTES + _TAG_BYTES  # encapsulated key, content key, tag
+_WRAP_BYTES = NONCE_BYTES + _HPKE_BYTES + _TAG_BYTES
+
+_SUITE = Suite(KEM.X25519, KDF.HKDF_SHA256, AEAD.AES_256_GCM)
+
+
+@dataclass(frozen=True, slots=True)
+class Auditor:
+    """Somebody who may read: a name for people, the public half of their key pair."""
+
+    name: str
+    public: bytes
+
+    @property
+    def id(self) -> str:
+        """What a wrap is labelled with: 64 bits of the key's digest."""
+        return hashlib.sha256(b"cloister auditor/1\n" + self.public).hexdigest()[:16]
+
+
+@dataclass(frozen=True, slots=True)
+class Recipient:
+    """An auditor whose public key is parsed once."""
+
+    id: str
+    key: X25519PublicKey = field(repr=False)
+
+    @classmethod
+    def of(cls, auditor: Auditor) -> Recipient:
+        return cls(auditor.id, X25519PublicKey.from_public_bytes(auditor.public))
+
+
+# --- the keys of data subjects (audit-format.md §7.2) -----------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class SubjectKey:
+    """The key of one (subject, expiry month). ``id`` is random and says nothing of either."""
+
+    id: bytes
+    month: str
+    key: bytes = field(repr=False)
+
+
+class KeyRing:
+    """The keys that this process sealed with lately: one per (owner, month), by random id.
+
+    Who a key belongs to is remembered here and nowhere on disk, so that the key store cannot be
+    searched for a name. A restart, or 4096 other owners, gives the same subject a new key.
+    """
+
+    def __init__(self, randomness: Randomness) -> None:
+        self._randomness = randomness
+        self._known: OrderedDict[tuple[str, str, str], SubjectKey] = OrderedDict()
+        self._ids: set[bytes] = set()
+        self._durable: set[bytes] = set()
+        self._lock = threading.Lock()
+
+    def fresh(self, month: str) -> SubjectKey:
+        """A key that only one part is sealed under."""
+        return SubjectKey(self._randomness(KEY_ID_BYTES), month, self._randomness(KEY_BYTES))
+
+    def of(self, kind: str, owner: str, month: str) -> SubjectKey:
+        """The key of an owner ("subject" or "request", and its name) for a month."""
+        with self._lock:
+            known = self._known.get((kind, owner, month))
+            if known is not None:
+                self._known.move_to_end((kind, owner, month))
+                return known
+            known = self._known[(kind, owner, month)] = self.fresh(month)
+            self._ids.add(known.id)
+            if len(self._known) > _REMEMBERED:
+                _, old = self._known.popitem(last=False)
+                self._ids.discard(old.id)
+                self._durable.discard(old.id)
+            return known
+
+    def not_durable(self, keys: Sequence[SubjectKey]) -> list[SubjectKey]:
+        """Those that are not in the key store yet, each once."""
+        with self._lock:
+            return list({key.id: key for key in keys if key.id not in self._durable}.values())
+
+    def made_durable(self, keys: Sequence[SubjectKey]) -> None:
+        with self._lock:
+            self._durable.update(key.id for key in keys if key.id in self._ids)
+
+
+# --- padding (audit-format.md §4.3) -----------------------------------------------------------
+
+
+def padded_length(length: int) -> int:
+    """Padmé (PURBs, PETS 2019, §4): at most 12 % more, and O(log log n) bits of the length told.
+
+    Nothing is shorter than 256 bytes, so short values do not tell themselves apart.
+    """
+    if length <= _MIN_PADDED:
+        return _MIN_PADDED
+    exponent = length.bit_length() - 1
+    mask = (1 << exponent - exponent.bit_length()) - 1
+    return (length + mask) & ~mask
+
+
+def pad(plain: bytes) -> bytes:
+    framed = len(plain).to_bytes(_LENGTH_BYTES, "big") + plain
+    return framed.ljust(padded_length(len(framed)), b"\0")
+
+
+def unpad(padded: bytes) -> bytes:
+    end = _LENGTH_BYTES + int.from_bytes(padded[:_LENGTH_BYTES], "big")
+    if len(padded) < end or any(padded[end:]):
+        raise SealError("a sealed part is not padded as it should be")
+    return padded[_LENGTH_BYTES:end]
+
+
+# --- parts ------------------------------------------------------------------------------------
+
+
+def context(bound: bytes, name: str, ordinal: int) -> bytes:
+    """The associated data of a part (audit-format.md §4.4).
+
+    Its place in the record and everything readable there: origin and (boot, seq) included.
+    """
+    return f"cloister/part/1\n{name}\n{ordinal}\n".encode() + bound
+
+
+def open_part(part: Part, bound: bytes, outer: bytes, private: X25519PrivateKey) -> bytes:
+    """Open one part with the auditor's private key and the key of the key store.
+
+    Raises:
+        MissingError: the part was not sealed to this auditor.
+        SealError: the keys or the bytes are not the right ones.
+    """
+    who = Auditor("", private.public_key().public_bytes_raw()).id
+    wrap = dict(part.wraps).get(who)
+    if wrap is None:
+        raise MissingError("this part was not sealed to this auditor")
+    info = _wrap_info(bound, who)
+    try:
+        inner = AESGCM(outer).decrypt(wrap[:NONCE_BYTES], wrap[NONCE_BYTES:], info)
+        content = _SUITE.decrypt(inner, private, info=info)
+        nonce, ciphertext = part.ciphertext[:NONCE_BYTES], part.ciphertext[NONCE_BYTES:]
+        return unpad(AESGCM(content).decrypt(nonce, ciphertext, bound))
+    except (InvalidTag, ValueError):
+        raise SealError("a sealed part does not open with these keys") from None
+
+
+def groups_shown(count: int) -> int:
+    """How many value parts a record shows for ``count`` groups: 0, 1, 4, 8, 16 ..."""
+    if count <= 1:
+        return count
+    return max(_MIN_GROUPS, 1 << (count - 1).bit_length())
+
+
+def _wrap_info(bound: bytes, auditor: str) -> bytes:
+    return f"cloister/wrap/1\n{auditor}\n".encode() + hashlib.sha256(bound).digest()
+
+
+# --- texts and commitments --------------------------------------------------------------------
+
+
+def commitment(salt: bytes, name: str, text: str) -> str:
+    """HMAC-SHA-256 of a text under a salt that is sealed with it (audit-format.md §4.6)."""
+    message = f"{name}\n".encode() + text.encode("utf-8", "surrogatepass")
+    return hmac.new(salt, message, hashlib.sha256).hexdigest()
+
+
+def to_plain(value: Mapping[str, object]) -> bytes:
+    """JSON for a sealed part. ASCII escapes, so that lone surrogates come back as they were."""
+    return json.dumps(value, separators=(",", ":"), sort_keys=True).encode("ascii")
+
+
+# --- a whole entry ----------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Sealed:
+    """The bytes of a record, and the keys that MUST be in the key store before it is appended."""
+
+    body: bytes = field(repr=False)
+    keys: tuple[SubjectKey, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """Where and when a record is written. ``at`` is exact and sealed, ``minute`` readable."""
+
+    origin: str
+    boot: str
+    seq: int
+    minute: str
+    expires: str
+    at: str
+    deadline: str | None = None
+
+
+class Sealer:
+    """Seals entries to the auditors of one log. Holds public keys and subjects' keys only."""
+
+    def __init__(self, auditors: Sequence[Auditor], randomness: Randomness) -> None:
+        self._recipients = [Recipient.of(auditor) for auditor in auditors]
+        self._randomness = randomness
+        self.ring = KeyRing(randomness)
+        self.boot = randomness(16).hex()
+
+    def seal(self, entry: Entry, position: Position) -> Sealed:
+        """Seal an entry (§4): part 0 is "meta", then "text", then one "value" per data subject."""
+        ring, rid, month = self.ring, entry.receipt_id, position.expires
+        own = ring.of("request", rid, month) if rid else ring.fresh(month)
+        salt = self._randomness(KEY_BYTES)
+        header = _header(entry, position, own, salt)
+        bound = canonical(header.to_json())
+        plains: list[tuple[str, SubjectKey, Mapping[str, object]]] = []
+        if entry.texts or entry.committed or entry.subject is not None:
+            named = entry.subject is not None
+            key = ring.of("subject", entry.subject or "", month) if named else own
+            text = {"salt": salt.hex(), "subject": entry.subject, "texts": dict(entry.texts)}
+            plains.append(("text", key, text))
+        for group, values in entry.values.items():
+            content = {"group": group, "values": dict(values)}
+            plains.append(("value", ring.fresh(month), content))
+        # Which key opens which part is sealed, too: else a thief could tell which records are
+        # about one subject.
+        opens = [key.id.hex() for _, key, _ in plains]
+        meta = {"at": position.at, "keys": opens, "sealed": dict(entry.sealed)}
+        plains.insert(0, ("meta", own, meta))
+        parts = [
+            self.part(name, to_plain(plain), context(bound, name, ordinal), key.key)
+            for ordinal, (name, key, plain) in enumerate(plains)
+        ]
+        missing = groups_shown(len(entry.values)) - len(entry.values)
+        parts += [self.decoy() for _ in range(missing)]
+        body = build(header, tuple(parts), lambda data: b64encode(data).decode("ascii"))
+        return Sealed(body, tuple(key for _, key, _ in plains))
+
+    def part(self, name: str, plain: bytes, bound: bytes, outer: bytes) -> Part:
+        """Seal under a fresh content key, wrapped to each auditor and then under ``outer``."""
+        content, nonce = self._randomness(KEY_BYTES), self._randomness(NONCE_BYTES)
+        ciphertext = nonce + AESGCM(content).encrypt(nonce, pad(plain), bound)
+        under = AESGCM(outer)
+        wraps = []
+        for recipient in self._recipients:
+            info = _wrap_info(bound, recipient.id)
+            inner = _SUITE.encrypt(content, recipient.key, info=info)
+            nonce = self._randomness(NONCE_BYTES)
+            wraps.append((recipient.id, nonce + under.encrypt(nonce, inner, info)))
+        return Part(name, ciphertext, tuple(wraps))
+
+    def decoy(self) -> Part:
+        """A value part of random bytes: hides how many data subjects a text names (§4.5)."""
+        size = NONCE_BYTES + _MIN_PADDED + _TAG_BYTES
+        wraps = tuple((r.id, self._randomness(_WRAP_BYTES)) for r in self._recipients)
+        return Part("value", self._randomness(size), wraps)
+
+
+def _header(entry: Entry, position: Position, own: SubjectKey, salt: bytes) -> Header:
+    texts = (*entry.texts.items(), *entry.committed.items())
+    return Header(
+        origin=position.origin,
+        boot=position.boot,
+        seq=position.seq,
+        event=entry.event,
+        rid=entry.receipt_id,
+        minute=position.minute,
+        expires=position.expires,
+        key=own.id.hex(),
+        features=entry.features,
+        commits={name: commitment(salt, name, text) for name, text in texts},
+        deadline=position.deadline,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A record as an auditor reads it. ``erased``: how many parts nobody can open any more."""
+
+    at: str
+    sealed: Mapping[str, object] = field(repr=False)
+    text: Mapping[str, object] = field(repr=False)
+    values: tuple[Mapping[str, object], ...] = field(repr=False)
+    erased: int = 0
+
+
+def open_entry(
+    record: Record, key: Callable[[bytes], bytes | None], private: X25519PrivateKey
+) -> Opened:
+    """Open what these keys open. A part whose key was destroyed counts as erased.
+
+    Raises:
+        MissingError: not sealed to this auditor, or the record's own key was destroyed.
+        SealError: a part that should open does not, or a text is not the one committed to.
+    """
+    own, parts = key(bytes.fromhex(record.header.key)), record.parts
+    if own is None or not parts:
+        raise MissingError("the key of this record was destroyed, or this is another key store")
+
+    def read(ordinal: int, outer: bytes) -> dict[str, Any]:
+        part = parts[ordinal]
+        bound = context(record.bound, part.name, ordinal)
+        return dict(json.loads(open_part(part, bound, outer, private)))
+
+    meta = read(0, own)
+    outers = [key(bytes.fromhex(key_id)) for key_id in meta["keys"]]
+    if len(outers) >= len(parts):
+        raise SealError("a record lacks a part that its sealed list names")
+    opened = [read(i, outer) for i, outer in enumerate(outers, start=1) if outer is not None]
+    text = next((found for found in opened if "texts" in found), {})
+    for name, value in text.get("texts", {}).items():
+        expected = commitment(bytes.fromhex(text["salt"]), name, value)
+        if not hmac.compare_digest(expected, str(record.header.commits.get(name))):
+            raise SealError("a sealed text is not the one the record commits to")
+    values = tuple(found for found in opened if "values" in found)
+    return Opened(meta["at"], meta["sealed"], text, values, outers.count(None))

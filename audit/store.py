@@ -1,0 +1,436 @@
+"""The databases: the ledger's and the key store's. The only home of SQLAlchemy.
+
+SQLite in WAL with ``synchronous=FULL``: a transaction that returned has been synced, so what was
+acknowledged survives a crash of the process and of the machine (sqlite.org/pragma.html
+#pragma_synchronous). ``secure_delete`` overwrites what is deleted. Files are 0600 before the first
+byte is in them. Errors of the driver stop here: they become LedgerError, KeyStoreError or
+MissingError, without their text.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from sqlalchemy import (
+    URL,
+    Column,
+    Connection,
+    Engine,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    Table,
+    Text,
+    create_engine,
+    delete,
+    event,
+    func,
+    insert,
+    select,
+    update,
+)
+from sqlalchemy.dialects.sqlite import insert as upsert
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.pool import NullPool, QueuePool
+
+from audit.errors import AuditError, KeyStoreError, LedgerError, MissingError
+
+BUSY_MS = 10_000
+_PROBE_BYTES = 8192
+
+_ledger = MetaData()
+_facts = Table(
+    "facts", _ledger, Column("name", Text, primary_key=True), Column("value", LargeBinary)
+)
+_records = Table(
+    "records",
+    _ledger,
+    Column("idx", Integer, primary_key=True, autoincrement=False),
+    Column("rid", Text),
+    Column("body", LargeBinary, nullable=False),  # the leaf's data: what is hashed and exported
+    Column("leaf", LargeBinary, nullable=False),
+    Column("receipt", Text, nullable=False),
+)
+Index("records_rid", _records.c.rid, sqlite_where=_records.c.rid.is_not(None))
+_nodes = Table(
+    "nodes",
+    _ledger,
+    Column("level", Integer, primary_key=True, autoincrement=False),
+    Column("idx", Integer, primary_key=True, autoincrement=False),
+    Column("hash", LargeBinary, nullable=False),
+    sqlite_with_rowid=False,
+)
+_checkpoints = Table(
+    "checkpoints",
+    _ledger,
+    Column("size", Integer, primary_key=True, autoincrement=False),
+    Column("note", Text, nullable=False),
+)
+_pending = Table(
+    "pending",  # intents without an outcome: an index over the records, never trusted by verify
+    _ledger,
+    Column("rid", Text, primary_key=True),
+    Column("idx", Integer, primary_key=True, autoincrement=False),
+    Column("boot", Text, nullable=False),
+    Column("deadline", Text),
+    sqlite_with_rowid=False,
+)
+
+_keystore = MetaData()
+_secrets = Table(
+    "secrets", _keystore, Column("name", Text, primary_key=True), Column("value", LargeBinary)
+)
+_keys = Table(
+    "keys",  # one row per (subject, expiry month); ids are random and tell of no subject
+    _keystore,
+    Column("id", LargeBinary, primary_key=True),
+    Column("month", Text, nullable=False, index=True),
+    Column("key", LargeBinary, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One record as stored: position, bytes, leaf hash, signed receipt."""
+
+    index: int
+    rid: str | None
+    body: bytes = field(repr=False)
+    leaf: bytes
+    receipt: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """An intent that has no outcome yet."""
+
+    rid: str
+    index: int
+    boot: str
+    deadline: str | None
+
+
+# --- engines ----------------------------------------------------------------------------------
+
+
+def _private_file(path: Path) -> None:
+    """Create the file 0600 if it is not there: SQLite gives -wal and -shm the same mode."""
+    descriptor = os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+    os.close(descriptor)
+
+
+def _engine(path: Path, *, begin: str) -> Engine:
+    """An engine whose transactions start with ``begin``, said by us and not by the driver."""
+    pool = QueuePool if begin == "BEGIN" else NullPool
+    engine = create_engine(URL.create("sqlite", database=str(path)), poolclass=pool)
+    _listen(engine, begin, writable=True)
+    return engine
+
+
+def _readonly_engine(path: Path) -> Engine:
+    """An engine that cannot write: for auditors, also on media that are mounted read-only."""
+    wal = path.with_name(path.name + "-wal")
+    immutable = not wal.exists() and not os.access(path.parent, os.W_OK)
+    query = {"mode": "ro", "uri": "true"} | ({"immutable": "1"} if immutable else {})
+    url = URL.create("sqlite", database=f"file:{quote(str(path))}", query=query)
+    engine = create_engine(url, poolclass=NullPool)
+    _listen(engine, "BEGIN", writable=False)
+    return engine
+
+
+def _listen(engine: Engine, begin: str, *, writable: bool) -> None:
+    def connected(connection: Any, _record: object) -> None:
+        connection.isolation_level = None
+        pragmas = [f"busy_timeout = {BUSY_MS}", "temp_store = MEMORY", "trusted_schema = OFF"]
+        if writable:
+            pragmas += ["journal_mode = WAL", "synchronous = FULL", "secure_delete = ON"]
+        for pragma in pragmas:
+            connection.execute("PRAGMA " + pragma)
+
+    event.listen(engine, "connect", connected)
+    event.listen(engine, "begin", lambda connection: connection.exec_driver_sql(begin))
+
+
+@contextmanager
+def _port(error: type[AuditError], message: str) -> Iterator[None]:
+    try:
+        yield
+    except (SQLAlchemyError, OSError):
+        raise error(message) from None
+
+
+# --- the ledger -------------------------------------------------------------------------------
+
+
+class Reader:
+    """One consistent snapshot of a ledger."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def fact(self, name: str) -> bytes:
+        value = self._connection.scalar(select(_facts.c.value).where(_facts.c.name == name))
+        if not isinstance(value, bytes):
+            raise MissingError("the ledger lacks a fact about itself")
+        return value
+
+    def size(self) -> int:
+        """Number of records: one more than the last index."""
+        last = self._connection.scalar(select(func.max(_records.c.idx)))
+        return 0 if last is None else int(last) + 1
+
+    def node(self, level: int, index: int) -> bytes:
+        """The stored root of a perfect subtree."""
+        query = select(_nodes.c.hash).where(_nodes.c.level == level, _nodes.c.idx == index)
+        if level == 0:
+            query = select(_records.c.leaf).where(_records.c.idx == index)
+        value = self._connection.scalar(query)
+        if not isinstance(value, bytes):
+            raise MissingError("the ledger lacks a node of its tree")
+        return value
+
+    def rows(self, start: int = 0) -> Iterator[Row]:
+        """Records in order from ``start``, streamed."""
+        query = (
+            select(_records)
+            .where(_records.c.idx >= start)
+            .order_by(_records.c.idx)
+            .execution_options(yield_per=256)
+        )
+        for found in self._connection.execute(query):
+            yield Row(*found)
+
+    def row(self, index: int) -> Row:
+        found = self._connection.execute(select(_records).where(_records.c.idx == index)).first()
+        if found is None:
+            raise MissingError("no such record")
+        return Row(*found)
+
+    def by_rid(self, rid: str) -> tuple[Row, ...]:
+        query = select(_records).where(_records.c.rid == rid).order_by(_records.c.idx)
+        return tuple(Row(*found) for found in self._connection.execute(query))
+
+    def checkpoints(self) -> Iterator[tuple[int, str]]:
+        for found in self._connection.execute(select(_checkpoints).order_by("size")):
+            yield found.size, found.note
+
+    def newest_checkpoint(self) -> tuple[int, str] | None:
+        query = select(_checkpoints).order_by(_checkpoints.c.size.desc()).limit(1)
+        found = self._connection.execute(query).first()
+        return None if found is None else (found.size, found.note)
+
+    def pending(self) -> tuple[Pending, ...]:
+        query = select(_pending).order_by(_pending.c.idx)
+        return tuple(Pending(*found) for found in self._connection.execute(query))
+
+
+class Writer(Reader):
+    """One write transaction. No other process appends while it is open."""
+
+    def append(self, rows: Sequence[Row], nodes: Sequence[tuple[int, int, bytes]]) -> None:
+        self._connection.execute(
+            insert(_records),
+            [
+                {"idx": r.index, "rid": r.rid, "body": r.body, "leaf": r.leaf, "receipt": r.receipt}
+                for r in rows
+            ],
+        )
+        if nodes:
+            self._connection.execute(
+                insert(_nodes), [{"level": n, "idx": i, "hash": h} for n, i, h in nodes]
+            )
+
+    def checkpoint(self, size: int, note: str) -> None:
+        self._connection.execute(insert(_checkpoints), {"size": size, "note": note})
+
+    def open_intents(self, intents: Sequence[Pending]) -> None:
+        if intents:
+            values = [
+                {"rid": i.rid, "idx": i.index, "boot": i.boot, "deadline": i.deadline}
+                for i in intents
+            ]
+            self._connection.execute(insert(_pending), values)
+
+    def close_intents(self, rids: Sequence[str]) -> None:
+        if rids:
+            self._connection.execute(delete(_pending).where(_pending.c.rid.in_(rids)))
+
+    def probe(self) -> None:
+        """Write enough that a full disk says so."""
+        value = {"name": "probe", "value": os.urandom(_PROBE_BYTES)}
+        statement = upsert(_facts).values(value)
+        self._connection.execute(
+            statement.on_conflict_do_update(index_elements=["name"], set_=value)
+        )
+
+
+class LedgerStore:
+    """The ledger's database."""
+
+    def __init__(self, path: Path, *, readonly: bool = False) -> None:
+        if not path.is_file():
+            raise MissingError("there is no ledger here")
+        self._path = path
+        if readonly:
+            self._read = self._write = _readonly_engine(path)
+        else:
+            self._read = _engine(path, begin="BEGIN")
+            self._write = _engine(path, begin="BEGIN IMMEDIATE")
+        self._writer: Connection | None = None
+
+    @classmethod
+    def create(cls, path: Path, facts: dict[str, bytes]) -> LedgerStore:
+        """Make an empty ledger, unless there is one."""
+        with _port(LedgerError, "the ledger cannot be created"):
+            _private_file(path)
+            engine = _engine(path, begin="BEGIN IMMEDIATE")
+            with engine.begin() as connection:
+                _ledger.create_all(connection)
+                rows = [{"name": name, "value": value} for name, value in facts.items()]
+                connection.execute(upsert(_facts).on_conflict_do_nothing(), rows)
+            engine.dispose()
+        return cls(path)
+
+    @contextmanager
+    def reading(self) -> Iterator[Reader]:
+        """A snapshot.
+
+        Raises:
+            MissingError: the file cannot be read as a ledger.
+        """
+        with (
+            _port(MissingError, "the ledger cannot be read"),
+            self._read.connect() as connection,
+            connection.begin(),
+        ):
+            yield Reader(connection)
+
+    @contextmanager
+    def writing(self) -> Iterator[Writer]:
+        """A transaction that is durable when this returns. One thread only.
+
+        Raises:
+            LedgerError: nothing of it is certain to be durable; the connection starts afresh.
+        """
+        try:
+            with _port(LedgerError, "the ledger cannot be written"):
+                if self._writer is None:
+                    self._writer = self._write.connect()
+                with self._writer.begin():
+                    yield Writer(self._writer)
+        except BaseException:
+            self._drop_writer()
+            raise
+
+    def _drop_writer(self) -> None:
+        """After an error nothing the connection remembers is trusted (a failed sync least)."""
+        connection, self._writer = self._writer, None
+        if connection is not None:
+            with suppress(SQLAlchemyError, OSError):
+                connection.invalidate()
+                connection.close()
+
+    def close(self) -> None:
+        connection, self._writer = self._writer, None
+        if connection is not None:
+            with suppress(SQLAlchemyError, OSError):
+                connection.close()
+        self._write.dispose()
+        self._read.dispose()
+
+
+# --- the key store ----------------------------------------------------------------------------
+
+
+class KeyRows:
+    """The key store's database. Apart from the ledger's, so that backups of one lack the other."""
+
+    def __init__(self, path: Path, *, readonly: bool = False) -> None:
+        if not path.is_file():
+            raise KeyStoreError("there is no key store here")
+        self._engine = (
+            _readonly_engine(path) if readonly else _engine(path, begin="BEGIN IMMEDIATE")
+        )
+        self._held: Connection | None = None
+
+    @classmethod
+    def create(cls, path: Path, secrets: Callable[[], dict[str, bytes]]) -> KeyRows:
+        """Make a key store holding ``secrets()``, unless there is one."""
+        with _port(KeyStoreError, "the key store cannot be created"):
+            _private_file(path)
+            engine = _engine(path, begin="BEGIN IMMEDIATE")
+            with engine.begin() as connection:
+                _keystore.create_all(connection)
+                if connection.scalar(select(func.count()).select_from(_secrets)) == 0:
+                    rows = [{"name": name, "value": value} for name, value in secrets().items()]
+                    connection.execute(insert(_secrets), rows)
+            engine.dispose()
+        return cls(path)
+
+    @contextmanager
+    def _transaction(self) -> Iterator[Connection]:
+        with (
+            _port(KeyStoreError, "the key store cannot be used"),
+            self._engine.begin() as connection,
+        ):
+            yield connection
+
+    def secret(self, name: str) -> bytes:
+        with self._transaction() as connection:
+            value = connection.scalar(select(_secrets.c.value).where(_secrets.c.name == name))
+        if not isinstance(value, bytes):
+            raise KeyStoreError("the key store lacks a key")
+        return value
+
+    def add(self, rows: Sequence[tuple[bytes, str, bytes]]) -> None:
+        """Store ``(id, month, key)``; durable when this returns. One thread only."""
+        try:
+            with _port(KeyStoreError, "the key store cannot be written"):
+                if self._held is None:
+                    self._held = self._engine.connect()
+                with self._held.begin():
+                    values = [{"id": i, "month": m, "key": k} for i, m, k in rows]
+                    self._held.execute(insert(_keys), values)
+        except BaseException:
+            held, self._held = self._held, None
+            if held is not None:
+                with suppress(SQLAlchemyError, OSError):
+                    held.invalidate()
+                    held.close()
+            raise
+
+    def key(self, key_id: bytes) -> bytes | None:
+        with self._transaction() as connection:
+            value = connection.scalar(select(_keys.c.key).where(_keys.c.id == key_id))
+        return value if isinstance(value, bytes) else None
+
+    def destroy(self, key_ids: Sequence[bytes]) -> int:
+        """Overwrite these keys, in the database and in what its log still holds of them."""
+        with self._transaction() as connection:
+            blank = update(_keys).where(_keys.c.id.in_(key_ids)).values(key=bytes(32))
+            connection.execute(blank)
+            gone = connection.execute(delete(_keys).where(_keys.c.id.in_(key_ids))).rowcount
+        with _port(KeyStoreError, "the key store cannot be used"), self._engine.connect() as plain:
+            plain.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        return int(gone)
+
+    def probe(self) -> None:
+        value = {"name": "probe", "value": os.urandom(_PROBE_BYTES)}
+        statement = upsert(_secrets).values(value)
+        with self._transaction() as connection:
+            connection.execute(statement.on_conflict_do_update(index_elements=["name"], set_=value))
+
+    def close(self) -> None:
+        held, self._held = self._held, None
+        if held is not None:
+            with suppress(SQLAlchemyError, OSError):
+                held.close()
+        self._engine.dispose()
