@@ -35,6 +35,7 @@ _NUL_ESCAPE = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
 _NOT_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
 _STEP = {ord("["): 1, ord("{"): 1, ord("]"): -1, ord("}"): -1}
 
+_UNKNOWN_FIELD = "Object contains unknown field"
 _PATH = re.compile(r"((?:\.[A-Za-z_]+|\[\d+\]|\[\.\.\.\])*)`")
 _STEPS = re.compile(r"\.([A-Za-z_]+)|\[(\d+)\]")
 _MISSING = re.compile(r"Object missing required field `([A-Za-z_]+)`")
@@ -62,10 +63,8 @@ def decode_body(
         value = decoder.decode(body)
     except msgspec.ValidationError as error:
         text = str(error)
-        unknown = text.startswith("Object contains unknown field")
-        raise RequestError(
-            _UNKNOWN if unknown else _WRONG, param=_safe_param(text, published)
-        ) from None
+        message = _UNKNOWN if text.startswith(_UNKNOWN_FIELD) else _WRONG
+        raise RequestError(message, param=_safe_param(text, published)) from None
     except (ValueError, RecursionError):  # DecodeError and UnicodeDecodeError are ValueErrors
         raise RequestError(_NOT_JSON) from None
     _check_unique_keys(body)
@@ -101,17 +100,19 @@ def _unique(pairs: list[tuple[str, object]]) -> None:
 def _safe_param(text: str, published: frozenset[str]) -> str | None:
     """Return the published part of the path in a message of msgspec.
 
-    The path is the last thing in the message. A key that a client made up stands in the message
-    too, but is followed by one more backtick, so the pattern cannot match inside it; and names
-    that are not published end the path.
+    The path is the last thing in the message, and names that are not published end it. Only for
+    an unknown field the message can end in a key that the client made up, which may imitate a
+    path: there the indices, which could carry digits of it, are left out.
     """
+    made_up = text.startswith(_UNKNOWN_FIELD)
     _, found, tail = text.rpartition(" - at `$")
     match = _PATH.fullmatch(tail) if found else None
     path = ""
     for name, index in _STEPS.findall(match[1]) if match else ():
         if name and name not in published:
             break
-        path += f"[{index}]" if index else f".{name}" if path else name
+        step = f"[{'' if made_up else index}]" if index else f".{name}"
+        path += step if path else name
     if missing := _MISSING.match(text):
         name = missing[1]
         if name in published:
