@@ -78,8 +78,14 @@ def tokens(source: str) -> list[Token] | None:
 
 
 def quote(text: str) -> str:
-    """A JSON string. Characters stay readable; lone surrogates stay escaped."""
-    return json.dumps(text, ensure_ascii=_SURROGATE.search(text) is not None)
+    """A JSON string. Characters stay readable; lone surrogates are escaped."""
+    return f'"{escape(text)}"'
+
+
+def escape(text: str) -> str:
+    """What stands between the quotes of a JSON string; each character by itself."""
+    quoted = json.dumps(text, ensure_ascii=False)[1:-1]
+    return _SURROGATE.sub(lambda match: f"\\u{ord(match.group()):04x}", quoted)
 
 
 def replace(source: str, found: Sequence[Token], texts: Sequence[str]) -> str:
