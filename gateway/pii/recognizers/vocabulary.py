@@ -43,5 +43,5 @@ ENTITY_TYPES: Mapping[str, str] = MappingProxyType(
     }
 )
 
-CHECKSUMMED_TYPES: frozenset[str] = frozenset({"CREDIT_CARD", "IBAN_CODE", "CRYPTO"})
-"""Types whose findings always passed a checksum when their score is 1.0."""
+CHECKSUM_MARK = "+checksum"
+"""Ends the ``source`` of a finding whose value passed a checksum (``tripwire.py`` asks)."""
