@@ -353,11 +353,9 @@ class Ledger:
 
     def _frontier(self, writer: Writer) -> Frontier:
         """The tree's right edge as stored; the remembered one where the stored end confirms it."""
-        size = writer.size()
-        if self._edge is not None:
-            edge, leaf = self._edge
-            if edge.size == size and writer.node(0, size - 1) == leaf:
-                return edge.copy()
+        size, leaf = writer.last()
+        if self._edge is not None and (self._edge[0].size, self._edge[1]) == (size, leaf):
+            return self._edge[0].copy()
         return Frontier.load(size, writer.node)
 
     def _append(self, writer: Writer, edge: Frontier, batch: list[_Ready]) -> list[Appended]:
@@ -412,7 +410,7 @@ class Ledger:
     def _check_newest(self) -> int:
         """The size of the newest checkpoint, once the stored tree was found to agree with it."""
         with self._store.reading() as reader:
-            newest, size = reader.newest_checkpoint(), reader.size()
+            newest, (size, _) = reader.newest_checkpoint(), reader.last()
             if reader.fact("vkey").decode() != self._signer.public.vkey():
                 raise LedgerError("this key store belongs to another ledger")
             if newest is None:

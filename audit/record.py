@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Mapping
+from base64 import b64encode
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -230,19 +231,26 @@ class Record:
     bound: bytes = field(repr=False, default=b"")
 
 
-def canonical(value: object) -> bytes:
-    """RFC 8785 bytes."""
-    return rfc8785.dumps(value)  # type: ignore[arg-type]
+def canonical(header: Header) -> bytes:
+    """The RFC 8785 bytes of a header: what every seal of the record is bound to."""
+    return rfc8785.dumps(header.to_json())
 
 
-def build(header: Header, parts: tuple[Part, ...], b64: Callable[[bytes], str]) -> bytes:
-    """The canonical bytes of a record: the leaf's data, stored and exported as they are."""
-    body = header.to_json()
-    body["parts"] = [
-        {"n": part.name, "c": b64(part.ciphertext), "w": {who: b64(w) for who, w in part.wraps}}
-        for part in parts
+def build(bound: bytes, parts: Sequence[Part]) -> bytes:
+    """The canonical bytes of a record: the leaf's data, stored and exported as they are.
+
+    ``bound`` is the canonical header. Parts hold base64 and hex only, where compact JSON with
+    sorted keys is RFC 8785 already.
+    """
+    listed = [
+        {"c": _b64(p.ciphertext), "n": p.name, "w": {who: _b64(w) for who, w in sorted(p.wraps)}}
+        for p in parts
     ]
-    return canonical(body)
+    return b'{"header":%b,"parts":%b}' % (bound, _plain(listed))
+
+
+def _b64(data: bytes) -> str:
+    return b64encode(data).decode("ascii")
 
 
 def parse(body: bytes) -> Record:
@@ -258,11 +266,10 @@ def parse(body: bytes) -> Record:
     if not isinstance(value, dict) or _plain(value) != body:
         raise FormatError("a record is not canonical JSON")
     try:
-        header, parts = _header(value), _parts(value["parts"])
+        header, parts = _header(value["header"]), _parts(value["parts"])
     except (KeyError, TypeError, AttributeError, NoteError):
         raise FormatError("a record lacks a field or has one out of shape") from None
-    del value["parts"]
-    return Record(header, parts, _plain(value))
+    return Record(header, parts, _plain(value["header"]))
 
 
 def _plain(value: object) -> bytes:

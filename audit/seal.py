@@ -12,7 +12,6 @@ import hashlib
 import hmac
 import json
 import threading
-from base64 import b64encode
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -245,8 +244,7 @@ class Sealer:
         ring, rid, month = self.ring, entry.receipt_id, position.expires
         own = ring.of("request", rid, month) if rid else ring.fresh(month)
         salt = self._randomness(KEY_BYTES)
-        header = _header(entry, position, own, salt)
-        bound = canonical(header.to_json())
+        bound = canonical(_header(entry, position, own, salt))
         plains: list[tuple[str, SubjectKey, Mapping[str, object]]] = []
         if entry.texts or entry.committed or entry.subject is not None:
             named = entry.subject is not None
@@ -267,8 +265,7 @@ class Sealer:
         ]
         missing = groups_shown(len(entry.values)) - len(entry.values)
         parts += [self.decoy() for _ in range(missing)]
-        body = build(header, tuple(parts), lambda data: b64encode(data).decode("ascii"))
-        return Sealed(body, tuple(key for _, key, _ in plains))
+        return Sealed(build(bound, parts), tuple(key for _, key, _ in plains))
 
     def part(self, name: str, plain: bytes, bound: bytes, outer: bytes) -> Part:
         """Seal under a fresh content key, wrapped to each auditor and then under ``outer``."""

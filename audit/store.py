@@ -22,12 +22,14 @@ from sqlalchemy import (
     Column,
     Connection,
     Engine,
+    Executable,
     Index,
     Integer,
     LargeBinary,
     MetaData,
     Table,
     Text,
+    bindparam,
     create_engine,
     delete,
     event,
@@ -36,7 +38,6 @@ from sqlalchemy import (
     select,
     update,
 )
-from sqlalchemy.dialects.sqlite import insert as upsert
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.pool import NullPool, QueuePool
 
@@ -95,6 +96,27 @@ _keys = Table(
     Column("key", LargeBinary, nullable=False),
     sqlite_with_rowid=False,
 )
+
+# Statements are made once: the driver's text for each is compiled once and kept.
+_INSERT_RECORD, _INSERT_NODE = insert(_records), insert(_nodes)
+_INSERT_CHECKPOINT, _INSERT_PENDING = insert(_checkpoints), insert(_pending)
+_INSERT_KEY = insert(_keys)
+_DELETE_PENDING = delete(_pending).where(_pending.c.rid == bindparam("closed"))
+_PROBE_FACT = insert(_facts).prefix_with("OR REPLACE")
+_PROBE_SECRET = insert(_secrets).prefix_with("OR REPLACE")
+_SELECT_FACT = select(_facts.c.value).where(_facts.c.name == bindparam("name"))
+_SELECT_LAST = select(_records.c.idx, _records.c.leaf).order_by(_records.c.idx.desc()).limit(1)
+_SELECT_LEAF = select(_records.c.leaf).where(_records.c.idx == bindparam("index"))
+_SELECT_NODE = select(_nodes.c.hash).where(
+    _nodes.c.level == bindparam("level"), _nodes.c.idx == bindparam("index")
+)
+_SELECT_ROW = select(_records).where(_records.c.idx == bindparam("index"))
+_SELECT_RID = select(_records).where(_records.c.rid == bindparam("rid")).order_by(_records.c.idx)
+_SELECT_NEWEST = select(_checkpoints).order_by(_checkpoints.c.size.desc()).limit(1)
+_SELECT_CHECKPOINTS = select(_checkpoints).order_by(_checkpoints.c.size)
+_SELECT_PENDING = select(_pending).order_by(_pending.c.idx)
+_SELECT_KEY = select(_keys.c.key).where(_keys.c.id == bindparam("id"))
+_SELECT_SECRET = select(_secrets.c.value).where(_secrets.c.name == bindparam("name"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,99 +199,88 @@ class Reader:
         self._connection = connection
 
     def fact(self, name: str) -> bytes:
-        value = self._connection.scalar(select(_facts.c.value).where(_facts.c.name == name))
+        value = self._connection.scalar(_SELECT_FACT, {"name": name})
         if not isinstance(value, bytes):
             raise MissingError("the ledger lacks a fact about itself")
         return value
 
-    def size(self) -> int:
-        """Number of records: one more than the last index."""
-        last = self._connection.scalar(select(func.max(_records.c.idx)))
-        return 0 if last is None else int(last) + 1
+    def last(self) -> tuple[int, bytes]:
+        """The number of records, which is one more than the last index, and the last leaf hash."""
+        found = self._connection.execute(_SELECT_LAST).first()
+        return (0, b"") if found is None else (found.idx + 1, found.leaf)
 
     def node(self, level: int, index: int) -> bytes:
         """The stored root of a perfect subtree."""
-        query = select(_nodes.c.hash).where(_nodes.c.level == level, _nodes.c.idx == index)
         if level == 0:
-            query = select(_records.c.leaf).where(_records.c.idx == index)
-        value = self._connection.scalar(query)
+            value = self._connection.scalar(_SELECT_LEAF, {"index": index})
+        else:
+            value = self._connection.scalar(_SELECT_NODE, {"level": level, "index": index})
         if not isinstance(value, bytes):
             raise MissingError("the ledger lacks a node of its tree")
         return value
 
-    def rows(self, start: int = 0) -> Iterator[Row]:
-        """Records in order from ``start``, streamed."""
-        query = (
-            select(_records)
-            .where(_records.c.idx >= start)
-            .order_by(_records.c.idx)
-            .execution_options(yield_per=256)
-        )
+    def rows(self) -> Iterator[Row]:
+        """All records in order, streamed."""
+        query = select(_records).order_by(_records.c.idx).execution_options(yield_per=256)
         for found in self._connection.execute(query):
             yield Row(*found)
 
     def row(self, index: int) -> Row:
-        found = self._connection.execute(select(_records).where(_records.c.idx == index)).first()
+        found = self._connection.execute(_SELECT_ROW, {"index": index}).first()
         if found is None:
             raise MissingError("no such record")
         return Row(*found)
 
     def by_rid(self, rid: str) -> tuple[Row, ...]:
-        query = select(_records).where(_records.c.rid == rid).order_by(_records.c.idx)
-        return tuple(Row(*found) for found in self._connection.execute(query))
+        return tuple(Row(*found) for found in self._connection.execute(_SELECT_RID, {"rid": rid}))
 
     def checkpoints(self) -> Iterator[tuple[int, str]]:
-        for found in self._connection.execute(select(_checkpoints).order_by("size")):
+        for found in self._connection.execute(_SELECT_CHECKPOINTS):
             yield found.size, found.note
 
     def newest_checkpoint(self) -> tuple[int, str] | None:
-        query = select(_checkpoints).order_by(_checkpoints.c.size.desc()).limit(1)
-        found = self._connection.execute(query).first()
+        found = self._connection.execute(_SELECT_NEWEST).first()
         return None if found is None else (found.size, found.note)
 
     def pending(self) -> tuple[Pending, ...]:
-        query = select(_pending).order_by(_pending.c.idx)
-        return tuple(Pending(*found) for found in self._connection.execute(query))
+        return tuple(Pending(*found) for found in self._connection.execute(_SELECT_PENDING))
 
 
 class Writer(Reader):
     """One write transaction. No other process appends while it is open."""
 
     def append(self, rows: Sequence[Row], nodes: Sequence[tuple[int, int, bytes]]) -> None:
-        self._connection.execute(
-            insert(_records),
+        self._many(
+            _INSERT_RECORD,
             [
                 {"idx": r.index, "rid": r.rid, "body": r.body, "leaf": r.leaf, "receipt": r.receipt}
                 for r in rows
             ],
         )
-        if nodes:
-            self._connection.execute(
-                insert(_nodes), [{"level": n, "idx": i, "hash": h} for n, i, h in nodes]
-            )
+        self._many(_INSERT_NODE, [{"level": n, "idx": i, "hash": h} for n, i, h in nodes])
 
     def checkpoint(self, size: int, note: str) -> None:
-        self._connection.execute(insert(_checkpoints), {"size": size, "note": note})
+        self._connection.execute(_INSERT_CHECKPOINT, {"size": size, "note": note})
 
     def open_intents(self, intents: Sequence[Pending]) -> None:
-        if intents:
-            values = [
+        self._many(
+            _INSERT_PENDING,
+            [
                 {"rid": i.rid, "idx": i.index, "boot": i.boot, "deadline": i.deadline}
                 for i in intents
-            ]
-            self._connection.execute(insert(_pending), values)
+            ],
+        )
 
     def close_intents(self, rids: Sequence[str]) -> None:
-        if rids:
-            self._connection.execute(delete(_pending).where(_pending.c.rid.in_(rids)))
+        self._many(_DELETE_PENDING, [{"closed": rid} for rid in rids])
 
     def probe(self) -> None:
         """Write enough that a full disk says so."""
-        value = {"name": "probe", "value": os.urandom(_PROBE_BYTES)}
-        statement = upsert(_facts).values(value)
-        self._connection.execute(
-            statement.on_conflict_do_update(index_elements=["name"], set_=value)
-        )
+        self._connection.execute(_PROBE_FACT, {"name": "probe", "value": os.urandom(_PROBE_BYTES)})
+
+    def _many(self, statement: Executable, rows: list[dict[str, Any]]) -> None:
+        if rows:
+            self._connection.execute(statement, rows)
 
 
 class LedgerStore:
@@ -295,7 +306,7 @@ class LedgerStore:
             with engine.begin() as connection:
                 _ledger.create_all(connection)
                 rows = [{"name": name, "value": value} for name, value in facts.items()]
-                connection.execute(upsert(_facts).on_conflict_do_nothing(), rows)
+                connection.execute(insert(_facts).prefix_with("OR IGNORE"), rows)
             engine.dispose()
         return cls(path)
 
@@ -385,7 +396,7 @@ class KeyRows:
 
     def secret(self, name: str) -> bytes:
         with self._transaction() as connection:
-            value = connection.scalar(select(_secrets.c.value).where(_secrets.c.name == name))
+            value = connection.scalar(_SELECT_SECRET, {"name": name})
         if not isinstance(value, bytes):
             raise KeyStoreError("the key store lacks a key")
         return value
@@ -398,7 +409,7 @@ class KeyRows:
                     self._held = self._engine.connect()
                 with self._held.begin():
                     values = [{"id": i, "month": m, "key": k} for i, m, k in rows]
-                    self._held.execute(insert(_keys), values)
+                    self._held.execute(_INSERT_KEY, values)
         except BaseException:
             held, self._held = self._held, None
             if held is not None:
@@ -409,7 +420,7 @@ class KeyRows:
 
     def key(self, key_id: bytes) -> bytes | None:
         with self._transaction() as connection:
-            value = connection.scalar(select(_keys.c.key).where(_keys.c.id == key_id))
+            value = connection.scalar(_SELECT_KEY, {"id": key_id})
         return value if isinstance(value, bytes) else None
 
     def destroy(self, key_ids: Sequence[bytes]) -> int:
@@ -423,10 +434,9 @@ class KeyRows:
         return int(gone)
 
     def probe(self) -> None:
-        value = {"name": "probe", "value": os.urandom(_PROBE_BYTES)}
-        statement = upsert(_secrets).values(value)
         with self._transaction() as connection:
-            connection.execute(statement.on_conflict_do_update(index_elements=["name"], set_=value))
+            value = {"name": "probe", "value": os.urandom(_PROBE_BYTES)}
+            connection.execute(_PROBE_SECRET, value)
 
     def close(self) -> None:
         held, self._held = self._held, None
