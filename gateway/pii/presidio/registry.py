@@ -66,11 +66,11 @@ _DRIVER = ("driver", "drivers", "driving", "license", "licence", "permit", "dl",
 
 USES: tuple[Use, ...] = (
     # Generic.
-    Use("CreditCardRecognizer", "CREDIT_CARD", Gate.CHECKSUM),
-    Use("CryptoRecognizer", "CRYPTO", Gate.CHECKSUM),
+    Use("CreditCardRecognizer", "CREDIT_CARD", Gate.CHECKSUM, score=0.9),
+    Use("CryptoRecognizer", "CRYPTO", Gate.CHECKSUM, score=0.95),
     Use("DateRecognizer", "DATE_TIME", open_from=0.6, require=r"\d{4}|/|[A-Za-z]|^\d\d\.\d\d\."),
     Use("EmailRecognizer", "EMAIL_ADDRESS", Gate.OPEN, cue="@", score=0.85),
-    Use("IbanRecognizer", "IBAN_CODE", Gate.CHECKSUM),
+    Use("IbanRecognizer", "IBAN_CODE", Gate.CHECKSUM, score=0.95),
     Use("IpRecognizer", "IP_ADDRESS", Gate.OPEN, require=r"\d\d", skip="unspecified", score=0.7),
     Use("MacAddressRecognizer", "DEVICE_ID", Gate.OPEN),
     Use(
@@ -88,7 +88,7 @@ USES: tuple[Use, ...] = (
     Use("AbaRoutingRecognizer", "ACCOUNT_NUMBER"),
     Use("MedicalLicenseRecognizer", "LICENSE", Gate.CHECKSUM),
     Use(
-        "UsBankRecognizer", "ACCOUNT_NUMBER", context=("account", "acct", "bank", "iban", "routing")
+        "UsBankRecognizer", "ACCOUNT_NUMBER", context=("account", "acct", "bank", "routing")
     ),
     Use("UsClaimNumberRecognizer", "HEALTH_PLAN", open_from=0.35),
     Use(
@@ -140,7 +140,7 @@ USES: tuple[Use, ...] = (
     Use("EsPassportRecognizer", "PASSPORT", context=_PASSPORT),
     Use("FiPersonalIdentityCodeRecognizer", "NATIONAL_ID", Gate.CHECKSUM, skip="Very Weak"),
     Use("ItDriverLicenseRecognizer", "LICENSE"),
-    Use("ItFiscalCodeRecognizer", "NATIONAL_ID", Gate.CHECKSUM),
+    Use("ItFiscalCodeRecognizer", "NATIONAL_ID", Gate.CHECKSUM, score=0.95),
     Use("ItIdentityCardRecognizer", "NATIONAL_ID"),
     Use("ItPassportRecognizer", "PASSPORT", context=_PASSPORT),
     Use("ItVatCodeRecognizer", "TAX_ID", context=("piva", "p.iva", "partita iva")),
