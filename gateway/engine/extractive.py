@@ -27,6 +27,7 @@ from gateway.engine.sentences import Reading
 
 ABSTENTION: Final = "The text does not say."
 SEPARATOR: Final = "\n"
+LINE: Final = "{label} {sentence}\n"
 ABSTAINED: Final = -1
 _END: Final = -2
 

@@ -18,17 +18,19 @@ HEADER_BYTES: Final = _LENGTH.size
 MAX_MESSAGE: Final = 64 * 1024 * 1024  # bytes; a body limit far below stands at the door
 
 
+Finish = Literal["stop", "length", "cancelled"]
+
+
 class WireError(Exception):
     """The peer broke the protocol."""
 
 
 class Load(msgspec.Struct, frozen=True, tag=True):
-    """The first message: how to run the model behind descriptor ``fd``.
+    """The first message: how to run the model whose descriptor the child was given.
 
-    ``labels`` is empty unless the model was trained to choose by label (``extractive.LabelForm``).
+    ``form`` holds the fields of ``extractive.LabelForm`` for a model that chooses by label.
     """
 
-    fd: int
     context: int
     threads: int
     form: tuple[str, str, str, int] | None
@@ -69,9 +71,9 @@ class Ready(msgspec.Struct, frozen=True, tag=True):
 
 
 class LoadFailed(msgspec.Struct, frozen=True, tag=True):
-    """``why`` is a constant: no wall, a model that does not load, a context that does not fit."""
+    """``why`` is a constant: no wall, or a model that llama.cpp or the template refuses."""
 
-    why: Literal["wall", "model", "context"]
+    why: Literal["wall", "model"]
 
 
 class Progress(msgspec.Struct, frozen=True, tag=True):
@@ -87,7 +89,7 @@ class Piece(msgspec.Struct, frozen=True, tag=True):
 
 class Done(msgspec.Struct, frozen=True, tag=True):
     id: int
-    finish: Literal["stop", "length", "cancelled"]
+    finish: Finish
     prompt_tokens: int
     completion_tokens: int
 
@@ -96,7 +98,7 @@ class Failed(msgspec.Struct, frozen=True, tag=True):
     """``why`` is a constant; no text of the prompt ever stands in it."""
 
     id: int
-    why: Literal["context", "template", "native"]
+    why: Literal["context", "template"]
 
 
 ToChild = Load | Generate | Cancel
