@@ -1,0 +1,204 @@
+"""Truth tables: what a policy must decide, written down beside it as data.
+
+``NAME.cases.yaml`` belongs to ``NAME.yaml``. A case names roles, purposes and, where it is about
+values, entity types; it holds for every combination of them. Evaluating none is a failure.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+from gateway.domain import Decision, Finding, Operator, Principal, Purpose, Role
+from gateway.policy.decide import PolicySet, decide
+from gateway.policy.load import parse, read_bytes
+from gateway.policy.model import OPERATORS, PURPOSES, ROLES, SILENCE, STAGES
+from gateway.policy.read import ENTITY, NAME
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from importlib.resources.abc import Traversable
+    from pathlib import Path
+
+    from gateway.domain import Citation
+    from gateway.policy.model import Policy
+    from gateway.policy.node import Node
+
+FILE_KEYS = ("policy", "cases")
+CASE_KEYS = ("id", "role", "purpose", "entity", "expect")
+CASE_REQUIRED = ("id", "role", "purpose", "expect")
+EXPECT_KEYS = ("deny", "operator", "restore", "rule", "stages", "zones", "obligations")
+
+_RULE = re.compile(rf"{NAME.pattern}|{SILENCE}")
+_ACTION = MappingProxyType(
+    {action.name.lower(): action for each in STAGES.values() for action in each}
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Expectation:
+    """What must come out; ``None`` where the case does not say. ``rule`` must be cited."""
+
+    deny: bool | None = None
+    operator: Operator | None = None
+    restore: bool | None = None
+    rule: str | None = None
+    stages: Mapping[str, str] | None = None
+    zones: frozenset[str] | None = None
+    obligations: frozenset[str] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One row of the table. ``entities`` is empty for a case about the request as a whole."""
+
+    id: str
+    roles: tuple[Role, ...]
+    purposes: tuple[Purpose, ...]
+    entities: tuple[str, ...]
+    expect: Expectation
+    where: str
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """One combination of a case: what differed from the expectation, empty when nothing did."""
+
+    case: Case
+    role: Role
+    purpose: Purpose
+    entity: str | None
+    faults: tuple[str, ...]
+    cited: frozenset[str]
+
+
+def load_cases(source: Path | Traversable, *, policy: str) -> tuple[Case, ...]:
+    """Read the truth table of the named policy.
+
+    Raises:
+        PolicyFileError: the file cannot be read, is no truth table, or is one of another policy.
+    """
+    data, file = read_bytes(source)
+    keys = parse(data, file=file).mapping(FILE_KEYS, FILE_KEYS)
+    if keys["policy"].match("name", NAME) != policy:
+        keys["policy"].fail(f"these cases are for another policy than '{policy}'")
+    seen: set[str] = set()
+    return tuple(_case(node, seen) for node in keys["cases"].items())
+
+
+def _case(node: Node, seen: set[str]) -> Case:
+    keys = node.mapping(CASE_KEYS, CASE_REQUIRED)
+    identifier = keys["id"].match("case id", NAME)
+    keys["id"].fresh(seen, "case id")
+    expect = _expectation(keys["expect"])
+    on_value = expect.operator is not None or expect.restore is not None
+    if on_value and "entity" not in keys:
+        keys["expect"].fail("operator and restore are about values; name 'entity' in the case")
+    return Case(
+        id=identifier,
+        roles=tuple(sorted(keys["role"].choices("role", ROLES))),
+        purposes=tuple(sorted(keys["purpose"].choices("purpose", PURPOSES))),
+        entities=tuple(sorted(keys["entity"].matches("entity type", ENTITY)))
+        if "entity" in keys
+        else (),
+        expect=expect,
+        where=f"{node.file}:{node.line}:{node.column}",
+    )
+
+
+def _expectation(node: Node) -> Expectation:
+    keys = node.mapping(EXPECT_KEYS)
+    if not keys:
+        node.fail("a case that expects nothing cannot fail; say what must come out")
+    return Expectation(
+        deny=keys["deny"].boolean() if "deny" in keys else None,
+        operator=keys["operator"].choice("operator", OPERATORS) if "operator" in keys else None,
+        restore=keys["restore"].boolean() if "restore" in keys else None,
+        rule=keys["rule"].match("rule id", _RULE) if "rule" in keys else None,
+        stages=_stages(keys["stages"]) if "stages" in keys else None,
+        zones=keys["zones"].matches("zone", NAME) if "zones" in keys else None,
+        obligations=keys["obligations"].matches("obligation", NAME)
+        if "obligations" in keys
+        else None,
+    )
+
+
+def _stages(node: Node) -> Mapping[str, str]:
+    named = node.mapping(tuple(STAGES))
+    return {stage: each.choice("action", _ACTION).name.lower() for stage, each in named.items()}
+
+
+# --- evaluating ---------------------------------------------------------------------------------
+
+
+def evaluate(policy: Policy, cases: tuple[Case, ...]) -> Iterator[Result]:
+    """Evaluate every combination of every case against the policy alone."""
+    policies = PolicySet([policy])
+    for case in cases:
+        for role in case.roles:
+            for purpose in case.purposes:
+                for entity in case.entities or (None,):
+                    yield _evaluate(policies, case, role, purpose, entity)
+
+
+def _evaluate(
+    policies: PolicySet, case: Case, role: Role, purpose: Purpose, entity: str | None
+) -> Result:
+    decision = sample(policies, role, purpose, entity)
+    cited = frozenset(citation.rule for citation in all_citations(decision))
+    return Result(case, role, purpose, entity, tuple(_faults(case.expect, decision, cited)), cited)
+
+
+def sample(policies: PolicySet, role: Role, purpose: Purpose, entity: str | None) -> Decision:
+    """Decide for a key that grants the purpose, on one finding or none, while all are in force."""
+    principal = Principal("sample", role, frozenset({purpose}), purpose)
+    findings = [] if entity is None else [Finding(entity, 0, 1, 1.0)]
+    now = max(
+        (policy.starts for policy in policies.policies), default=datetime.min.replace(tzinfo=UTC)
+    )
+    return decide(policies, principal=principal, purpose=purpose, findings=findings, now=now)
+
+
+def all_citations(decision: Decision) -> tuple[Citation, ...]:
+    """Every citation of a decision, those that decide on the values first."""
+    return (
+        *(citation for ruling in decision.rulings for citation in ruling.citations),
+        *decision.denied,
+        *(citation for stage in decision.stages for citation in stage.citations),
+        *decision.citations,
+    )
+
+
+def _faults(expect: Expectation, decision: Decision, cited: frozenset[str]) -> Iterator[str]:
+    ruling = decision.rulings[0] if decision.rulings else None
+    stages = {stage.stage: stage.action for stage in decision.stages}
+    if expect.rule is not None and expect.rule not in cited:
+        yield f"rule '{expect.rule}' is not cited"
+    pairs: list[tuple[str, object, object]] = [
+        ("deny", expect.deny, bool(decision.denied)),
+        ("stages", expect.stages, stages),
+        ("zones", expect.zones, decision.constraints.zones),
+        ("obligations", expect.obligations, frozenset(decision.obligations)),
+    ]
+    if ruling is not None:
+        pairs.append(("operator", expect.operator, ruling.operator))
+        pairs.append(("restore", expect.restore, ruling.restore))
+    for name, wanted, got in pairs:
+        if wanted is not None and wanted != got:
+            yield f"{name} is {shown(got)}, not {shown(wanted)}"
+
+
+def shown(value: object) -> str:
+    """A value of a decision in the words of the policy language."""
+    if isinstance(value, Operator):
+        return value.name.lower()
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, frozenset):
+        return "[" + ", ".join(sorted(value)) + "]"
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{key}: {value[key]}" for key in sorted(value)) + "}"
+    return "unrestricted" if value is None else str(value)
