@@ -458,3 +458,12 @@ def _stored(row: Row, proof: tuple[bytes, ...], checkpoint: str) -> StoredRecord
         checkpoint=checkpoint,
         body=row.body,
     )
+
+
+def record_act(home: Path, entry: Entry, *, clock: Clock | None = None) -> Appended:
+    """Put one act of an operator on record from a process of its own, and sign the end."""
+    ledger = Ledger.open(home, clock=clock or (lambda: datetime.now(UTC)))
+    try:
+        return ledger.submit(entry).result()
+    finally:
+        ledger.close()

@@ -1,0 +1,371 @@
+"""The verifier: bytes in, a verdict out. Trusts the bytes of nobody but the auditor.
+
+Does I/O through ``Evidence`` only (``export.py`` reads bundles and ledgers). What is verified are
+the bytes as stored, never a re-serialisation. Checks run in the order of audit-format.md §9.2,
+and the first that fails decides, so that every verifier of the format gives the same answer:
+
+    1. the log's key and its checkpoints: signatures, origins, growing sizes
+    2. the records, in order: none missing, none twice, each a record of this log, and the tree
+       over them as each checkpoint says
+    3. the end: as many records as the newest checkpoint covers; what a live ledger holds beyond
+       it carries the log's signed receipt
+    4. what the auditor kept: checkpoints, then receipts
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from enum import IntEnum
+from typing import ClassVar, Protocol
+
+from audit.checkpoint import RECEIPT_MAGIC, Checkpoint, SignedReceipt, VerifyingKey, signers
+from audit.errors import AuditError, FormatError, MissingError, NoteError
+from audit.merkle import Frontier, leaf_hash
+from audit.record import Header, parse
+
+
+class Code(IntEnum):
+    """Exit codes of ``auditlog verify``; stable (DESIGN §3)."""
+
+    ANCHORED = 0
+    UNANCHORED = 10
+    MISSING = 20
+    CONTRADICTED = 30
+    TAMPERED = 40
+
+
+class VerdictError(AuditError):
+    """A check that failed, in words for people. Evidence is positions, never text."""
+
+    verdict: ClassVar[Code] = Code.TAMPERED
+
+
+class TamperedError(VerdictError):
+    pass
+
+
+class ContradictedError(VerdictError):
+    verdict = Code.CONTRADICTED
+
+
+class BytesMissingError(VerdictError):
+    verdict = Code.MISSING
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """A record as found. A ledger has also its leaf hash and its receipt; a bundle does not."""
+
+    index: int
+    body: bytes = field(repr=False)
+    leaf: bytes | None = None
+    receipt: str | None = field(repr=False, default=None)
+
+
+class Evidence(Protocol):
+    """A log as somebody handed it over.
+
+    Methods raise MissingError where bytes are missing or unreadable, FormatError where they are
+    not what they should be.
+    """
+
+    live: ClassVar[bool]
+    """Whether records may stand behind the newest checkpoint (a ledger in use)."""
+
+    def vkey(self) -> str: ...
+
+    def checkpoints(self) -> Iterator[str]: ...
+
+    def items(self) -> Iterator[Item]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class OpenIntent:
+    """An intent without an outcome: evidence of a crash. ``reason`` is crashed or overdue."""
+
+    index: int
+    rid: str
+    minute: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What was found. ``anchored``: how many records the kept checkpoints vouch for."""
+
+    code: Code
+    words: str
+    origin: str = ""
+    records: int = 0
+    covered: int = 0
+    root: str = ""
+    anchored: int = 0
+    receipts: int = 0
+    open_intents: tuple[OpenIntent, ...] = ()
+
+    @property
+    def demo(self) -> bool:
+        return self.origin.startswith("demo.")
+
+
+@dataclass(slots=True)
+class _Log:
+    """What the walk over the evidence has established so far."""
+
+    key: VerifyingKey
+    checkpoints: list[Checkpoint]
+    tree: Frontier = field(default_factory=Frontier)
+    roots: dict[int, bytes] = field(default_factory=dict)
+    leaves: dict[int, bytes] = field(default_factory=dict)
+    sequence: dict[str, int] = field(default_factory=dict)
+    intents: dict[str, list[tuple[int, Header]]] = field(default_factory=dict)
+    started: dict[str, int] = field(default_factory=dict)
+
+
+def verify(
+    evidence: Evidence,
+    *,
+    kept: Sequence[bytes] = (),
+    receipts: Sequence[bytes] = (),
+    now: str | None = None,
+) -> Report:
+    """Verify a log against itself and against what the auditor kept.
+
+    Args:
+        evidence: the log.
+        kept: checkpoints, as signed notes, that the auditor stored elsewhere.
+        receipts: signed receipts that somebody was given.
+        now: the present minute (``2026-01-31T23:59Z``), to tell overdue intents.
+
+    Raises:
+        FormatError: a kept checkpoint or receipt is no such thing. Everything else is a verdict.
+    """
+    check_kept(kept, receipts)
+    log = None
+    try:
+        log = _Log(*_signed_heads(evidence))
+        anchors = _readable(log.key, kept)
+        _walk(log, evidence, {a.size for a in anchors if a}, _positions(log.key, receipts))
+        _check_end(log)
+        _check_anchors(log, anchors)
+        _check_receipts(log, receipts)
+    except VerdictError as failed:
+        return _report(log, failed.verdict, str(failed), now)
+    except MissingError as failed:
+        return _report(log, Code.MISSING, f"Bytes are missing: {failed}.", now)
+    except FormatError as failed:
+        return _report(log, Code.TAMPERED, f"Tampered: {failed}.", now)
+    covered = max((a.size for a in anchors if a), default=0)
+    code = Code.ANCHORED if covered else Code.UNANCHORED
+    return _report(log, code, _good_news(log, covered), now, covered, len(receipts))
+
+
+def check_kept(kept: Sequence[bytes], receipts: Sequence[bytes]) -> None:
+    """What the auditor brings must be what it is called, whoever signed it."""
+    for note in (*kept, *receipts):
+        signers(note)
+    if any(Checkpoint.parse(_text(note)).size == 0 for note in kept):
+        raise FormatError("a checkpoint of an empty log anchors nothing")
+    if not all(_text(note).startswith(f"{RECEIPT_MAGIC}\n") for note in receipts):
+        raise FormatError("not a receipt")
+
+
+# --- 1: the signed heads ----------------------------------------------------------------------
+
+
+def _signed_heads(evidence: Evidence) -> tuple[VerifyingKey, list[Checkpoint]]:
+    key = VerifyingKey.parse(evidence.vkey())
+    found: list[Checkpoint] = []
+    for number, note in enumerate(evidence.checkpoints()):
+        try:
+            checkpoint = Checkpoint.open(note, key)
+        except NoteError as failed:
+            raise TamperedError(f"Tampered: checkpoint {number}: {failed}.") from None
+        if checkpoint.size <= (found[-1].size if found else 0):
+            raise TamperedError(f"Tampered: checkpoint {number} does not grow the log.")
+        found.append(checkpoint)
+    return key, found
+
+
+def _text(note: bytes) -> str:
+    return note.decode("utf-8").rpartition("\n\n")[0] + "\n"
+
+
+def _readable(key: VerifyingKey, kept: Sequence[bytes]) -> list[Checkpoint | None]:
+    """The kept checkpoints; None for one that this log's key did not sign (judged in step 4)."""
+    result: list[Checkpoint | None] = []
+    for note in kept:
+        try:
+            result.append(Checkpoint.open(note, key))
+        except NoteError:
+            result.append(None)
+    return result
+
+
+def _positions(key: VerifyingKey, receipts: Sequence[bytes]) -> set[int]:
+    wanted = set()
+    for note in receipts:
+        try:
+            wanted.add(SignedReceipt.open(note, key).index)
+        except NoteError:
+            continue
+    return wanted
+
+
+# --- 2: the records ---------------------------------------------------------------------------
+
+
+def _walk(log: _Log, evidence: Evidence, sizes: set[int], positions: set[int]) -> None:
+    heads = {checkpoint.size: checkpoint.root for checkpoint in log.checkpoints}
+    covered = log.checkpoints[-1].size if log.checkpoints else 0
+    for item in evidence.items():
+        index = log.tree.size
+        if item.index > index:
+            raise BytesMissingError(f"Bytes are missing: record {index} is not there.")
+        if item.index < index:
+            raise TamperedError(f"Tampered: record {item.index} stands where {index} should.")
+        if index >= covered and not evidence.live:
+            raise TamperedError(f"Tampered: record {index} stands under no checkpoint.")
+        leaf = leaf_hash(item.body)
+        _check_record(log, item, leaf)
+        if index >= covered:
+            _check_tail(log.key, item, leaf)
+        log.tree.add(leaf)
+        if index in positions:
+            log.leaves[index] = leaf
+        size = log.tree.size
+        if size in heads or size in sizes:
+            log.roots[size] = log.tree.root()
+        if size in heads and heads[size] != log.roots[size]:
+            raise TamperedError(
+                f"Tampered: the first {size} records are not those of checkpoint {size}."
+            )
+
+
+def _check_record(log: _Log, item: Item, leaf: bytes) -> None:
+    if item.leaf is not None and item.leaf != leaf:
+        raise TamperedError(f"Tampered: record {item.index} is not what its leaf says.")
+    try:
+        header = parse(item.body).header
+    except FormatError as failed:
+        raise TamperedError(f"Tampered: record {item.index}: {failed}.") from None
+    if header.origin != log.key.name:
+        raise TamperedError(f"Tampered: record {item.index} belongs to another log.")
+    if header.seq <= log.sequence.get(header.boot, -1):
+        raise TamperedError(f"Tampered: record {item.index} was written before, or out of order.")
+    log.sequence[header.boot] = header.seq
+    if header.event == "boot":
+        log.started[header.boot] = item.index
+    if header.rid and header.event == "intent":
+        log.intents.setdefault(header.rid, []).append((item.index, header))
+    elif header.rid and header.event == "outcome":
+        log.intents.pop(header.rid, None)
+
+
+def _check_tail(key: VerifyingKey, item: Item, leaf: bytes) -> None:
+    """Behind the newest checkpoint, the record's own receipt vouches for it."""
+    try:
+        receipt = SignedReceipt.open(item.receipt or "", key)
+    except NoteError:
+        raise TamperedError(f"Tampered: record {item.index} carries no valid receipt.") from None
+    if (receipt.index, receipt.leaf_hash) != (item.index, leaf):
+        raise TamperedError(f"Tampered: record {item.index} is not the one of its receipt.")
+
+
+# --- 3 and 4: the end, and what was kept ------------------------------------------------------
+
+
+def _check_end(log: _Log) -> None:
+    if not log.tree.size and not log.checkpoints:
+        raise BytesMissingError("Nothing to verify: the log is empty.")
+    if not log.checkpoints:
+        raise BytesMissingError("Bytes are missing: no checkpoint was ever signed.")
+    if log.tree.size < log.checkpoints[-1].size:
+        raise BytesMissingError(
+            f"Bytes are missing: {log.tree.size} of {log.checkpoints[-1].size} records are here."
+        )
+
+
+def _check_anchors(log: _Log, anchors: Sequence[Checkpoint | None]) -> None:
+    for anchor in anchors:
+        if anchor is None:
+            raise ContradictedError(
+                "Contradicts the checkpoint you kept: this log's key did not sign that one."
+            )
+        if anchor.size > log.tree.size:
+            raise BytesMissingError(
+                f"Bytes are missing: the checkpoint you kept covers {anchor.size} records; "
+                f"{log.tree.size} are here."
+            )
+        if log.roots[anchor.size] != anchor.root:
+            raise ContradictedError(
+                f"Contradicts the checkpoint you kept: the first {anchor.size} records were "
+                "rewritten."
+            )
+
+
+def _check_receipts(log: _Log, receipts: Sequence[bytes]) -> None:
+    for note in receipts:
+        try:
+            receipt = SignedReceipt.open(note, log.key)
+        except NoteError:
+            raise ContradictedError(
+                "Contradicts the receipt: this log's key did not sign it."
+            ) from None
+        if receipt.index >= log.tree.size:
+            raise BytesMissingError(
+                f"Bytes are missing: the receipt is for record {receipt.index}; "
+                f"{log.tree.size} records are here."
+            )
+        if log.leaves[receipt.index] != receipt.leaf_hash:
+            raise TamperedError(
+                f"Tampered: record {receipt.index} is not the one the receipt was signed for."
+            )
+
+
+# --- the answer -------------------------------------------------------------------------------
+
+
+def _good_news(log: _Log, anchored: int) -> str:
+    records = log.tree.size
+    if anchored:
+        return (
+            f"Verified and anchored: {records} records, the first {anchored} of them exactly as "
+            "under the checkpoint you kept."
+        )
+    return (
+        f"Consistent but unanchored: {records} records agree with the log's own signatures. "
+        "Whoever holds the log's key could have rewritten them all; compare with a checkpoint "
+        "kept elsewhere (--checkpoint FILE)."
+    )
+
+
+def _report(  # noqa: PLR0913, PLR0917 - the fields of one report
+    log: _Log | None, code: Code, words: str, now: str | None, anchored: int = 0, receipts: int = 0
+) -> Report:
+    if log is None:
+        return Report(code, words)
+    head = log.checkpoints[-1] if log.checkpoints else None
+    return Report(
+        code=code,
+        words=words,
+        origin=log.key.name,
+        records=log.tree.size,
+        covered=head.size if head else 0,
+        root=head.root.hex() if head else "",
+        anchored=anchored,
+        receipts=receipts,
+        open_intents=tuple(_open_intents(log, now)),
+    )
+
+
+def _open_intents(log: _Log, now: str | None) -> Iterator[OpenIntent]:
+    """Intents whose process was followed by another start, or whose deadline has passed."""
+    newest = max(log.started.values(), default=-1)
+    for rid, intents in log.intents.items():
+        for index, header in intents:
+            if index < newest and log.started.get(header.boot, -1) != newest:
+                yield OpenIntent(index, rid, header.minute, "crashed")
+            elif now is not None and header.deadline is not None and header.deadline < now:
+                yield OpenIntent(index, rid, header.minute, "overdue")
