@@ -50,7 +50,7 @@ class Scanned:
             ]
         folds = {word.fold for word in found}
         folds |= {fold[:-1] for fold in folds if fold.endswith("s")}
-        return cls(text, tuple(found), frozenset(folds), any(f[0].isdigit() for f in folds))
+        return cls(text, tuple(found), frozenset(folds), any(f[:1].isdigit() for f in folds))
 
 
 class _Pattern(NamedTuple):
