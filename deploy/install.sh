@@ -82,7 +82,12 @@ step() {
 }
 
 count_collected() {
-    printf '%s of %s' "$(grep -c '^Collecting ' "$log")" "$(wc -l <"$venv/wanted")"
+    if grep -q '^Installing collected' "$log"; then
+        printf '(unpacking)'
+    else
+        printf '%s of %s' "$(grep -cE '^(Collecting|Processing|Requirement) ' "$log")" \
+            "$(wc -l <"$venv/wanted")"
+    fi
 }
 
 # ninja writes "[12/345] Building ..." as it goes.

@@ -240,7 +240,7 @@ def _home(home: Path) -> Check:
     open_to_others = [p for p in (home, *home.rglob("*")) if _is_open(p)]
     if open_to_others:
         count = len(open_to_others)
-        detail = f"{count} path(s) belong to, or are open to, other users: chmod -R go= the home"
+        detail = f"{count} path(s) belong to or are open to other users: chmod -R go= the home"
         return Check("home", Status.FAIL, detail)
     return Check("home", Status.OK, "owned by this user and closed to others")
 
@@ -249,7 +249,7 @@ def _is_open(path: Path) -> bool:
     status = path.lstat()
     if stat.S_ISLNK(status.st_mode):
         return False  # its own mode means nothing; what it points to is looked at where it lies
-    return bool(status.st_mode & _OTHERS) or status.st_uid != os.geteuid()
+    return bool(status.st_mode & _OTHERS) or status.st_uid not in (0, os.geteuid())
 
 
 def _swap(machine: Machine) -> Check:
