@@ -45,7 +45,7 @@ def write_tiny_gguf(
     metadata: Mapping[str, Value] | None = None,
     never_ends: bool = False,
 ) -> Path:
-    """Write a model of about 120 kB. ``labels``: so many label tokens, and the metadata for them."""
+    """Write a model of about 120 kB. ``labels``: so many label tokens, with their metadata."""
     control = [SYSTEM, USER, ASSISTANT, END]
     label_tokens = [f"⟦{n}⟧" for n in range(labels + 1)] if labels else []
     tokens = [*byte_alphabet(), *control, *user_defined, *label_tokens]

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from typing import Literal
 
 from gateway.domain import Chunk, ModelCard, Prompt
@@ -49,6 +49,11 @@ class LlamaEngine:
         await asyncio.gather(*(model.start() for model in self._models.values()))
 
     @property
+    def names(self) -> frozenset[str]:
+        """All models this engine was given, loaded or not."""
+        return frozenset(self._models)
+
+    @property
     def ready(self) -> bool:
         """Whether a model can answer now."""
         return any(model.ready for model in self._models.values())
@@ -63,7 +68,7 @@ class LlamaEngine:
         cards = (model.card for model in self._models.values())
         return tuple(card for card in cards if card is not None)
 
-    async def generate(self, generation: Generation) -> AsyncIterator[Chunk]:
+    async def generate(self, generation: Generation) -> AsyncGenerator[Chunk, None]:
         model = self._models.get(generation.model)
         if model is None:
             raise UnknownModelError

@@ -7,9 +7,8 @@ import os
 import stat
 from collections.abc import Mapping
 from dataclasses import dataclass
-from io import BufferedReader
 from pathlib import Path
-from typing import Final
+from typing import BinaryIO, Final
 
 from gateway.domain import Decoding, ModelCard
 from gateway.engine import extractive
@@ -33,7 +32,7 @@ class ModelSpec:
     license: str = ""
 
 
-def check_file(file: BufferedReader, sha256: str | None) -> tuple[GgufHeader, str]:
+def check_file(file: BinaryIO, sha256: str | None) -> tuple[GgufHeader, str]:
     """Check header and digest of an open model file; return the header and the SHA-256 in hex.
 
     Blocks; leaves the file at its start. ``sha256`` None: any digest.
@@ -47,10 +46,13 @@ def check_file(file: BufferedReader, sha256: str | None) -> tuple[GgufHeader, st
             raise ModelFileError("The model file is not a regular file.")
         header = read_header(file, status.st_size)
         file.seek(0)
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
+        sha = hashlib.sha256()
+        while block := file.read(1 << 20):
+            sha.update(block)
         file.seek(0)
     except OSError:
         raise ModelFileError("The model file cannot be read.") from None
+    digest = sha.hexdigest()
     if sha256 is not None and digest != sha256.lower():
         raise ModelFileError("The model file is not the one whose digest was recorded.")
     return header, digest

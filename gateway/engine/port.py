@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -31,7 +31,7 @@ class Engine(Protocol):
         """The models this engine can run now."""
         ...
 
-    def generate(self, generation: Generation) -> AsyncIterator[Chunk]:
+    def generate(self, generation: Generation) -> AsyncGenerator[Chunk, None]:
         """Yield the answer piece by piece; the last chunk has ``finish`` and ``usage``.
 
         Closing the iterator early (``aclose``) MUST free the model's slot.
