@@ -18,7 +18,7 @@ import re2
 
 from gateway.domain import Finding
 from gateway.errors import DetectorError
-from gateway.pii.presidio.folding import fold
+from gateway.pii.recognizers.folding import fold
 from gateway.pii.presidio.phones import build_phones
 from gateway.pii.presidio.registry import build_registry, presidio_version
 from gateway.pii.presidio.resolve import resolve
@@ -30,8 +30,8 @@ BASE_SECONDS, SECONDS_PER_MEGABYTE = 5.0, 30.0
 _SET_MEMORY = 64 << 20  # bytes the prefilter's automaton may grow to before it starts over
 _ALWAYS = ""  # matches every text: if the set does not report it, the set gave up
 _CODE = (
-    ("gateway.pii.presidio", ("detector", "registry", "folding", "loosen", "phones", "resolve")),
-    ("gateway.pii.recognizers", ("load", "checks", "vocabulary")),
+    ("gateway.pii.presidio", ("detector", "registry", "loosen", "phones", "resolve")),
+    ("gateway.pii.recognizers", ("load", "checks", "folding", "vocabulary")),
 )
 
 

@@ -87,9 +87,7 @@ USES: tuple[Use, ...] = (
     # United States.
     Use("AbaRoutingRecognizer", "ACCOUNT_NUMBER"),
     Use("MedicalLicenseRecognizer", "LICENSE", Gate.CHECKSUM),
-    Use(
-        "UsBankRecognizer", "ACCOUNT_NUMBER", context=("account", "acct", "bank", "routing")
-    ),
+    Use("UsBankRecognizer", "ACCOUNT_NUMBER", context=("account", "acct", "bank", "routing")),
     Use("UsClaimNumberRecognizer", "HEALTH_PLAN", open_from=0.35),
     Use(
         "UsHealthInsuranceMemberIdRecognizer",

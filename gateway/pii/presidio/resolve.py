@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from gateway.domain import Finding
-from gateway.pii.presidio.folding import Folded
+from gateway.pii.recognizers.folding import Folded
 from gateway.pii.recognizers.load import Candidate
 
-_EDGE = b" \t\r\n,;:\"'()[]{}<>"
+_EDGE = b" \t\r\n,;:\"'[]{}<>"
 
 
 def resolve(candidates: Sequence[Candidate], folded: Folded, data: bytes) -> tuple[Finding, ...]:
@@ -37,6 +37,8 @@ def resolve(candidates: Sequence[Candidate], folded: Folded, data: bytes) -> tup
 
 def _trimmed(candidate: Candidate, data: bytes) -> tuple[int, int, str, float, str]:
     start, end = _strip(data, candidate.start, candidate.end)
+    if candidate.entity_type != "PERSON":  # a name may end with an initial
+        end -= len(data[start:end]) - len(data[start:end].rstrip(b"."))
     return start, end, candidate.entity_type, candidate.score, candidate.source
 
 

@@ -140,8 +140,12 @@ def in_context(words: Any, data: bytes, start: int, end: int) -> bool:
 
 def context_pattern(words: list[str]) -> Any:
     """Any of ``words``, as whole words, in any case."""
-    spelled = "|".join(re2.escape(w.strip()).replace(r"\ ", r"[ _-]?") for w in words)
+    spelled = "|".join(_spell(w) for w in words)
     return _compile("context", rf"(?i)(?:^|[^A-Za-z0-9])(?:{spelled})(?:[^A-Za-z0-9]|$)")
+
+
+def _spell(words: str) -> str:
+    return re.escape(words.strip()).replace(r"\ ", "[ _-]?")
 
 
 def _trim_name(data: bytes, start: int, end: int, stop: frozenset[bytes]) -> tuple[int, int]:
@@ -149,7 +153,8 @@ def _trim_name(data: bytes, start: int, end: int, stop: frozenset[bytes]) -> tup
     last = start
     for word in _WORD.finditer(data, start, end):
         plain = word[0].rstrip(b".")
-        if plain.decode().lower().encode() in stop:
+        initial = len(plain) == 1 and len(word[0]) > 1
+        if not initial and plain.decode().lower().encode() in stop:
             break
         last = word.end()
         possessive = _POSSESSIVE.search(plain)
@@ -230,7 +235,7 @@ def _label(row: Mapping[str, Any]) -> Rule:
     """A label, what may stand between, and the number it announces."""
     _require(row, _LABEL_KEYS)
     words = sorted(row["words"], key=len, reverse=True)
-    spelled = "|".join(re2.escape(w).replace(r"\ ", r"[ _-]?") for w in words)
+    spelled = "|".join(_spell(w) for w in words)
     value = _SPACED_VALUE if row.get("spaced") else _VALUE
     if row.get("strict"):
         link = rf"(?:[ _-]?{_NUMBER_WORD}['\"]?\s*(?:is|was)?\s*[:=#(]?|['\"]?\s?[:=#])"

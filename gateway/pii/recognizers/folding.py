@@ -27,7 +27,8 @@ _PLAIN = (
     | dict.fromkeys(map(ord, _QUOTES), "'")
     | dict.fromkeys(map(ord, _DOUBLE), '"')
 )
-_ASCII_END = 0x80
+_NO_BREAK_SPACE = 0xA0
+_LATIN_1_END = 0x100
 _LONE_SURROGATES = range(0xD800, 0xE000)
 
 
@@ -50,10 +51,10 @@ class _Table(dict[int, str | None]):
 
 def _plain(character: str) -> str:
     code = ord(character)
-    if code < _ASCII_END:
-        return character
     if code in _PLAIN:
         return _PLAIN[code]
+    if code < _LATIN_1_END:  # its superscripts and ordinals are the writer's: "n\u00ba" is no "no"
+        return " " if code == _NO_BREAK_SPACE else character
     if unicodedata.category(character) == "Nd":
         return str(unicodedata.decimal(character))
     if unicodedata.category(character) == "Zs":
