@@ -17,7 +17,8 @@ from gateway.errors import UnavailableError
 from gateway.pipeline import DeidentifyAsk
 
 if TYPE_CHECKING:
-    from gateway.pipeline import Deidentified, Entity
+    from gateway.pii.mask import Replacement
+    from gateway.pipeline import Deidentified
 
 _ROUTE = "/v1/deidentify"
 
@@ -61,14 +62,13 @@ def _answer(done: Deidentified) -> dict[str, object]:
     }
 
 
-def _entity(entity: Entity) -> dict[str, object]:
+def _entity(replacement: Replacement) -> dict[str, object]:
     """``start`` and ``end`` are code points of the text that was sent."""
-    finding = entity.finding
     return {
-        "entity_type": finding.entity_type,
-        "start": finding.start,
-        "end": finding.end,
-        "score": finding.score,
-        "operator": entity.operator,
-        "replacement": entity.replacement,
+        "entity_type": replacement.entity_type,
+        "start": replacement.start,
+        "end": replacement.end,
+        "score": replacement.score,
+        "operator": replacement.operator.name.lower(),
+        "replacement": replacement.text,
     }

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 from litestar import get, post
+from litestar.params import FromPath
 from litestar.response.base import ASGIResponse
 
 from gateway.api.completions import events, whole
@@ -118,13 +119,13 @@ async def list_models(services: Given) -> ASGIResponse:
 
 
 @get("/models/{name:path}", opt={"route": "/v1/models/{id}"})
-async def show_model(services: Given, name: str) -> ASGIResponse:
+async def show_model(services: Given, name: FromPath[str]) -> ASGIResponse:
     """Describe one model. Names may contain slashes.
 
     Raises:
         UnknownModelError: no such model.
     """
-    wanted = str(name).removeprefix("/")
+    wanted = name.removeprefix("/")
     for card in services.pipeline.models():
         if card.name == wanted:
             return ASGIResponse(body=msgspec.json.encode(_card(card)))

@@ -6,6 +6,7 @@ import re
 
 import msgspec
 from litestar import get
+from litestar.params import FromPath
 from litestar.response.base import ASGIResponse
 
 from gateway.api.problems import RECEIPT_HEADER
@@ -16,7 +17,7 @@ _RECEIPT_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 
 
 @get("/receipts/{receipt_id:str}", opt={"route": "/v1/receipts/{id}"})
-async def receipt(request: ApiRequest, services: Given, receipt_id: str) -> ASGIResponse:
+async def receipt(request: ApiRequest, services: Given, receipt_id: FromPath[str]) -> ASGIResponse:
     """Show a receipt.
 
     Raises:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Any
 
 from litestar.connection import Request
+from litestar.di import NamedDependency
 from litestar.exceptions import HTTPException
-from litestar.params import Dependency
+from litestar.params import SkipValidation
 
 from gateway.api.auth import PURPOSE_HEADER, check_grant, wanted_purpose
 from gateway.api.metrics import Metrics
@@ -50,7 +51,7 @@ class Services:
     readiness: Readiness
 
 
-Given = Annotated[Services, Dependency(skip_validation=True)]
+Given = NamedDependency[SkipValidation[Services]]
 
 
 async def read_body(request: ApiRequest, limits: Limits) -> bytes:
