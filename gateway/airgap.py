@@ -12,6 +12,7 @@ A hook cannot be removed, and it is one per process: install it in each worker t
 
 from __future__ import annotations
 
+import functools
 import ipaddress
 import os
 import socket
@@ -170,6 +171,7 @@ def install(wire: Tripwire) -> None:
     sys.addaudithook(wire.check)
 
 
+@functools.cache
 def holds() -> bool:
     """Tell whether a tripwire in a fresh interpreter stops a connection. Sends nothing.
 

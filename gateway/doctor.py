@@ -7,6 +7,7 @@ breaks a promise, ``warn`` what weakens a wall around it and is the operator's t
 
 from __future__ import annotations
 
+import functools
 import ipaddress
 import os
 import shutil
@@ -19,13 +20,13 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from gateway import airgap
+from gateway import airgap, nettables
 from gateway.errors import PolicyFileError
 from gateway.policy.load import load_policy, shipped
 from gateway.settings import is_loopback
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
     from datetime import datetime
     from pathlib import Path
 
@@ -33,9 +34,6 @@ if TYPE_CHECKING:
 
 _OTHERS = 0o077
 _LOW_DISK_BYTES = 2**30
-_TCP_LISTEN = "0A"
-_RTF_REJECT = 0x200
-_WORD = 8  # hex digits of one 32-bit word of an address in /proc/net/tcp
 _SHOWN = 12  # hex digits of a digest
 
 
@@ -116,26 +114,11 @@ def _routes(machine: Machine) -> Check:
     if table is None:
         return Check("routes", Status.WARN, "the kernel's routes cannot be read here")
     table6 = machine.lines("proc/net/ipv6_route") or []
-    interfaces = sorted({*_default_interfaces(table), *_default_interfaces6(table6)})
+    interfaces = sorted({*nettables.defaults(table), *nettables.defaults6(table6)})
     if interfaces:
         detail = f"a default route exists ({', '.join(interfaces)}): only walls keep traffic in"
         return Check("routes", Status.WARN, detail)
     return Check("routes", Status.OK, "no default route: nothing beyond this network is reachable")
-
-
-def _default_interfaces(table: list[str]) -> Iterator[str]:
-    for line in table[1:]:
-        interface, destination, _, flags, _, _, _, mask, *_ = line.split()
-        if destination == mask == "00000000" and not int(flags, 16) & _RTF_REJECT:
-            yield interface
-
-
-def _default_interfaces6(table: list[str]) -> Iterator[str]:
-    for line in table:
-        destination, length, *_, flags, interface = line.split()
-        is_default = int(destination, 16) == 0 and length == "00"
-        if is_default and interface != "lo" and not int(flags, 16) & _RTF_REJECT:
-            yield interface
 
 
 def _resolver(machine: Machine) -> Check:
@@ -163,29 +146,14 @@ def _tripwire() -> Check:
 
 def _listeners(settings: Settings, machine: Machine) -> Check:
     server = settings.server
-    beyond = [a for a in _listening(machine, server.port) if not is_loopback(a)]
+    tables = [machine.lines(path) or [] for path in ("proc/net/tcp", "proc/net/tcp6")]
+    open_at = [a for table in tables for a in nettables.listening(table, server.port)]
+    beyond = [a for a in open_at if not is_loopback(a)]
     if beyond and not server.tls_certificate:
         detail = f"port {server.port} is open beyond loopback without TLS"
         return Check("listeners", Status.FAIL, detail)
     where = "loopback only" if is_loopback(server.host) else "beyond loopback, with TLS"
     return Check("listeners", Status.OK, f"port {server.port}: {where}")
-
-
-def _listening(machine: Machine, port: int) -> Iterator[str]:
-    for path in ("proc/net/tcp", "proc/net/tcp6"):
-        for line in (machine.lines(path) or [])[1:]:
-            _, local, _, state, *_ = line.split()
-            address, _, number = local.partition(":")
-            if state == _TCP_LISTEN and int(number, 16) == port:
-                yield _address(address)
-
-
-def _address(digits: str) -> str:
-    """The kernel writes each 32-bit word of an address in the order of the machine's bytes."""
-    words = (digits[i : i + _WORD] for i in range(0, len(digits), _WORD))
-    packed = b"".join(int(word, 16).to_bytes(4, sys.byteorder) for word in words)
-    address = ipaddress.ip_address(packed)
-    return str(getattr(address, "ipv4_mapped", None) or address)
 
 
 def _upstreams(settings: Settings) -> Check:
@@ -216,6 +184,16 @@ _WALL_PROBE = "from gateway.engine.wall import raise_wall; print(raise_wall(), f
 def _isolation(settings: Settings) -> Check:
     if settings.engine.isolation == "none":
         return Check("isolation", Status.WARN, 'engine.isolation = "none": records will say so')
+    stands = _wall()
+    if not stands:
+        detail = "the kernel grants no wall around the model's process: the gateway will not start"
+        return Check("isolation", Status.FAIL, detail)
+    return Check("isolation", Status.OK, f"the model's process runs behind {stands}")
+
+
+@functools.cache
+def _wall() -> str:
+    """What stands around a child of this process, by raising the wall in one; empty: nothing."""
     done = subprocess.run(  # noqa: S603  # this interpreter, constant arguments
         [sys.executable, "-c", _WALL_PROBE],
         capture_output=True,
@@ -223,11 +201,7 @@ def _isolation(settings: Settings) -> Check:
         text=True,
         timeout=60,
     )
-    stands = done.stdout.strip()
-    if not stands:
-        detail = "the kernel grants no wall around the model's process: the gateway will not start"
-        return Check("isolation", Status.FAIL, detail)
-    return Check("isolation", Status.OK, f"the model's process runs behind {stands}")
+    return done.stdout.strip()
 
 
 def _user() -> Check:
