@@ -18,10 +18,10 @@ import re2
 
 from gateway.domain import Finding
 from gateway.errors import DetectorError
-from gateway.pii.recognizers.folding import fold
 from gateway.pii.presidio.phones import build_phones
 from gateway.pii.presidio.registry import build_registry, presidio_version
 from gateway.pii.presidio.resolve import resolve
+from gateway.pii.recognizers.folding import fold
 from gateway.pii.recognizers.load import Candidate, load_rules
 
 LANGUAGES = ("en", "es", "fr", "de")

@@ -20,7 +20,8 @@ REGIONS = ("US", "GB", "DE", "FR", "ES", "CH")
 _RUN = r"(?:\+|\(|\b)\d[\d ().\-/]{5,18}\d\b"
 _CONTEXT = (
     "phone", "telephone", "tel", "cell", "cellphone", "mobile", "call", "called", "fax", "pager",
-    "contact", "reach", "whatsapp", "sms", "text", "telf", "telfs", "telefon", "handy", "mobil", "rufnummer",
+    "contact", "reach", "whatsapp", "sms", "text", "telf", "telfs", "telefon", "handy", "mobil",
+    "rufnummer",
     "teléfono", "telefono", "móvil", "tfno", "téléphone", "portable", "tél", "fon",
 )  # fmt: skip
 _FEWEST_DIGITS, _MOST_DIGITS = 8, 15  # E.164

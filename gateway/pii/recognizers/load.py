@@ -28,9 +28,10 @@ FILES = ("labels", "secrets", "contact", "numbers", "dates", "places", "names")
 CONTEXT_BEFORE, CONTEXT_AFTER = 64, 24  # bytes around a candidate where a word of context counts
 AFTER = 24  # bytes after a candidate that ``exclude_after`` sees
 _KEYS = frozenset(
-    "id type pattern cue score check context context_near exclude exclude_after min_digits name".split()
+    {"id", "type", "pattern", "cue", "score", "check", "context", "context_near", "exclude"}
+    | {"exclude_after", "min_digits", "name"}
 )
-_LABEL_KEYS = frozenset("id type words strict spaced min_digits".split())
+_LABEL_KEYS = frozenset({"id", "type", "words", "strict", "spaced", "min_digits"})
 _LABEL_SCORE = 0.85
 _LABEL_MIN_DIGITS_UNANNOUNCED = 4
 _POSSESSIVE = re.compile(rb"'[sS]?$")
@@ -61,8 +62,8 @@ _SPACED_VALUE = (
 )
 # What stands after a label and is no identifier: years, ages, doses, ordinals, file names.
 _NO_NUMBER = (
-    r"(?i)^(?:(?:19|20)\d\d|\d{1,3}[mf]|[\d.,/-]+[- ]?(?:years?|yrs?|yo|mg|mcg|ml|dl|g|kg|lbs?|mm|cm|"
-    r"days?|weeks?|months?|hours?|hrs?|h|min|st|nd|rd|th|x|times|units?|tablets?|pm|am)\b.*|"
+    r"(?i)^(?:(?:19|20)\d\d|\d{1,3}[mf]|[\d.,/-]+[- ]?(?:years?|yrs?|yo|mg|mcg|ml|dl|g|kg|lbs?|mm|"
+    r"cm|days?|weeks?|months?|hours?|hrs?|h|min|st|nd|rd|th|x|times|units?|tablets?|pm|am)\b.*|"
     r".*\.(?:pdf|docx?|txt|csv|xlsx?|jpe?g|png|json|py|html?))$"
 )
 
