@@ -35,8 +35,11 @@ JOINED_LETTERS = 8
 
 # Words that stand beside a name and are no part of it.
 _TITLES = frozenset(
-    "mr mrs ms mx miss dr prof professor doctor sir madam judge justice hon herr frau"
-    " monsieur madame mme mlle senor senora sr sra dott dottssa rn md phd jr".split()
+    [
+        *("mr", "mrs", "ms", "mx", "miss", "dr", "prof", "professor", "doctor", "sir", "madam"),
+        *("judge", "justice", "hon", "herr", "frau", "monsieur", "madame", "mme", "mlle"),
+        *("senor", "senora", "sr", "sra", "dott", "dottssa", "rn", "md", "phd", "jr"),
+    ]
 )
 
 

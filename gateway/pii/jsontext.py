@@ -40,41 +40,63 @@ class Token(NamedTuple):
 
 def tokens(source: str) -> list[Token] | None:
     """The strings, keys and numbers of a JSON object or array; None when it is neither."""
-    stripped = source.lstrip(" \t\r\n")
-    if stripped[:1] not in ("{", "["):
+    if source.lstrip(" \t\r\n")[:1] not in ("{", "["):
         return None
     try:
         _DECODER.decode(source)
     except (ValueError, RecursionError):
         return None
     found: list[Token] = []
-    labels: list[str | None] = []  # per open container: the key its values stand under
-    in_object: list[bool] = []
-    at_key = False
+    place = Place()
     for match in _TOKEN.finditer(source):
         raw, start, end = match.group(), match.start(), match.end()
-        if raw in "{[":
-            labels.append(labels[-1] if labels else None)
-            in_object.append(raw == "{")
-            at_key = raw == "{"
-        elif raw in "]}":
-            labels.pop()
-            in_object.pop()
-            at_key = False
-        elif raw == ",":
-            at_key = in_object[-1]
-        elif raw == ":":
-            at_key = False
-        elif raw[0] == '"':
+        if raw in STRUCTURE:
+            place.pass_by(raw)
+        elif raw[0] == '"' and place.at_key:
             text = json.loads(raw)
-            if at_key:
-                labels[-1] = text[:MAX_LABEL]
-                found.append(Token(start, end, TokenKind.KEY, text, None))
-            else:
-                found.append(Token(start, end, TokenKind.STRING, text, labels[-1]))
+            found.append(Token(start, end, TokenKind.KEY, text, None))
+            place.name(text)
+        elif raw[0] == '"':
+            found.append(Token(start, end, TokenKind.STRING, json.loads(raw), place.label))
         elif raw[0] in "-0123456789" and raw != "-Infinity":
-            found.append(Token(start, end, TokenKind.NUMBER, raw, labels[-1]))
+            found.append(Token(start, end, TokenKind.NUMBER, raw, place.label))
     return found
+
+
+STRUCTURE = "{}[],:"
+
+
+class Place:
+    """Where in a JSON text a reader is: whether a string would be a key, and under which key.
+
+    Kept from the structural characters alone, without recursion, also where they do not match.
+    """
+
+    def __init__(self) -> None:
+        self._open: list[str] = []
+        self._labels: list[str | None] = []
+        self.at_key = False
+
+    @property
+    def label(self) -> str | None:
+        """The key that a value here stands under."""
+        return self._labels[-1] if self._labels else None
+
+    def pass_by(self, mark: str) -> None:
+        if mark in "{[":
+            self._labels.append(self.label)
+            self._open.append(mark)
+        elif mark in "}]" and self._open:
+            self._labels.pop()
+            self._open.pop()
+        in_object = bool(self._open) and self._open[-1] == "{"
+        self.at_key = in_object and mark in "{,"
+
+    def name(self, key: str) -> None:
+        """A key was read."""
+        if self._labels:
+            self._labels[-1] = key[:MAX_LABEL]
+        self.at_key = False
 
 
 def quote(text: str) -> str:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import NamedTuple
 
 from gateway.pii.forms import JOINED_DIGITS, JOINED_LETTERS, MIN_DIGITS, Word, words
@@ -137,31 +138,32 @@ class Known:
 
 def _place(scanned: Scanned, index: int, pattern: _Pattern) -> Place | None:
     """The place of ``pattern`` whose first word is word ``index``, if it stands there."""
-    text, count = scanned.text, len(pattern.folds)
-    found = scanned.words[index : index + count]
-    if len(found) < count:
+    found = scanned.words[index : index + len(pattern.folds)]
+    if not _same_words(scanned.text, found, pattern.folds):
         return None
-    for word, fold in zip(found[:-1], pattern.folds, strict=False):
-        if word.fold != fold:
-            return None
-    for word, following in zip(found, found[1:], strict=False):
-        if following.start - word.end > _MAX_GAP or "\n\n" in text[word.end : following.start]:
-            return None
-    start, end = found[0].start, found[-1].end
-    last = pattern.folds[-1]
-    if found[-1].fold != last:
-        if len(last) < _GENITIVE or found[-1].fold != last + "s" or not last.isalpha():
-            return None
-        if text[end - 1] in "sS":  # not where the s is part of another letter or an escape
-            end -= 1
+    text, start, end = scanned.text, found[0].start, found[-1].end
+    if found[-1].fold != pattern.folds[-1] and text[end - 1] in "sS":
+        end -= 1  # the ending stays; not where the s is part of another letter or an escape
     exact = slice(start - pattern.lead, end + pattern.trail)
     if start >= pattern.lead and text[exact] == pattern.value:
         return Place(exact.start, exact.stop, pattern.value)
-    if pattern.capital and not _capitals(text, found):
+    if pattern.capital and any(text[word.start].islower() for word in found):
         return None
     return Place(start, end, pattern.value)
 
 
-def _capitals(text: str, found: Sequence[Word]) -> bool:
-    """Whether every word is written with a capital, or in letters that have no case."""
-    return all(not text[word.start].islower() for word in found)
+def _same_words(text: str, found: Sequence[Word], folds: Sequence[str]) -> bool:
+    """Whether these are the words of the value, near each other; the last may end in s."""
+    if len(found) < len(folds):
+        return False
+    last, expected = found[-1].fold, folds[-1]
+    if last != expected and not (
+        last == expected + "s" and len(expected) >= _GENITIVE and expected.isalpha()
+    ):
+        return False
+    if any(word.fold != fold for word, fold in zip(found[:-1], folds[:-1], strict=True)):
+        return False
+    return all(
+        after.start - word.end <= _MAX_GAP and "\n\n" not in text[word.end : after.start]
+        for word, after in pairwise(found)
+    )

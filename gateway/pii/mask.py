@@ -146,7 +146,7 @@ def mask(
     )
 
 
-# --- how it works ----------------------------------------------------------------------------------
+# --- how it works --------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -336,9 +336,9 @@ def _clusters(marks: Iterable[_Mark]) -> list[list[_Mark]]:
 
 
 def _type(cluster: list[_Mark]) -> str:
-    """The type of the longest mark, the earliest known of equals; LITERAL only if there is no other.
+    """The type of the longest mark, the earliest known of equals; LITERAL where all are.
 
-    So that what LITERAL stands for is never more than text that the user wrote as a placeholder.
+    What LITERAL stands for is never more than text that the user wrote like a placeholder.
     """
     personal = [mark for mark in cluster if mark.entity_type != LITERAL]
     first = min(personal or cluster, key=lambda m: (m.start - m.end, m.rank))

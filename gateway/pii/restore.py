@@ -81,8 +81,7 @@ class JsonRestorer:
     def __init__(self, mapping: Mapping[str, Value], tag: str, *, allowed: bool = True) -> None:
         self._filler = _Filler(mapping, tag, allowed=allowed)
         self._pending = ""  # an escape that is not complete yet
-        self._containers: list[str] = []
-        self._key_next = False
+        self._place = jsontext.Place()
         self._string: _Text | None = None
         self._opening: str | None = None  # a string so far, while it can still be a number
 
@@ -122,12 +121,7 @@ class JsonRestorer:
             self._string = _Text(self._filler)
             self._opening = ""
             return match.end()
-        if mark in "{[":
-            self._containers.append(mark)
-        elif mark in "}]" and self._containers:
-            self._containers.pop()
-        in_object = bool(self._containers) and self._containers[-1] == "{"
-        self._key_next = in_object and mark in "{,"
+        self._place.pass_by(mark)
         out.append(mark)
         return match.end()
 
@@ -162,7 +156,7 @@ class JsonRestorer:
     def _number_ahead(self) -> bool:
         """Whether the string so far can still be one placeholder of a number."""
         opening = self._opening or ""
-        if self._key_next:
+        if self._place.at_key:
             return False
         found = placeholders.match_at(opening, 0, final=False) if opening else True
         if isinstance(found, Found):
@@ -186,7 +180,8 @@ class JsonRestorer:
             self._open(out)
             out.append(jsontext.escape(string.feed("", final=True)) + '"')
         self._string = self._opening = None
-        self._key_next = False
+        if self._place.at_key:
+            self._place.name("")
 
 
 def restore_text(

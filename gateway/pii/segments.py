@@ -11,45 +11,19 @@ reveal keeps its number. Message ``i`` is turn ``i + 1``.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from enum import StrEnum
+from collections.abc import Sequence
+from dataclasses import replace
 
 from gateway.domain import Message, Prompt, ResponseFormat, Tool, ToolCall
-from gateway.errors import RequestError
 from gateway.pii import jsontext
 from gateway.pii.jsontext import TokenKind
+from gateway.pii.schema import walk_schema
+from gateway.pii.segment import SETUP_TURN, Kind, Segment, Visit
 
-SETUP_TURN = 0
-MAX_SCHEMA_DEPTH = 64
+__all__ = ["Kind", "Segment", "collect", "plain", "rebuild"]
+
 _FUNCTION = "function:"
 
-
-class Kind(StrEnum):
-    TEXT = "text"
-    JSON_STRING = "json_string"
-    JSON_KEY = "json_key"
-    JSON_NUMBER = "json_number"
-    NAME = "name"
-    """Text that must stay as it is (a tool's name, a pattern): a finding here is refused."""
-
-
-@dataclass(frozen=True, slots=True)
-class Segment:
-    """One string. ``path`` is a published parameter; ``label`` is the JSON key in front of it.
-
-    ``forced`` is an entity type that the whole text has by its place, whatever a detector says.
-    """
-
-    path: str
-    turn: int
-    text: str = field(repr=False)
-    kind: Kind = Kind.TEXT
-    label: str | None = field(repr=False, default=None)
-    forced: str | None = None
-
-
-Visit = Callable[[Segment], str]
 
 _TOKEN_KINDS = {
     TokenKind.STRING: Kind.JSON_STRING,
@@ -62,7 +36,7 @@ def collect(prompt: Prompt) -> tuple[Segment, ...]:
     """Every string of the prompt, in the order of its turns.
 
     Raises:
-        RequestError: a JSON schema is nested deeper than ``MAX_SCHEMA_DEPTH``.
+        RequestError: a JSON schema is nested deeper than ``schema.MAX_DEPTH``.
     """
     found: list[Segment] = []
 
@@ -186,7 +160,7 @@ def _tool(tool: Tool, path: str, visit: Visit) -> Tool:
         description = visit(Segment(f"{path}.description", SETUP_TURN, description))
     parameters = tool.parameters
     if parameters is not None:
-        parameters = _schema(parameters, f"{path}.parameters", visit, 0)
+        parameters = walk_schema(parameters, f"{path}.parameters", visit)
     return replace(tool, name=name, description=description, parameters=parameters)
 
 
@@ -198,148 +172,5 @@ def _response_format(wanted: ResponseFormat, visit: Visit) -> ResponseFormat:
     if description is not None:
         description = visit(Segment(f"{path}.description", SETUP_TURN, description))
     if schema is not None:
-        schema = _schema(schema, f"{path}.schema", visit, 0)
+        schema = walk_schema(schema, f"{path}.schema", visit)
     return replace(wanted, name=name, description=description, schema=schema)
-
-
-# --- JSON Schema (2020-12; what the vocabulary says decides what may change) ----------------------
-
-_SUBSCHEMAS = frozenset(
-    "items additionalProperties additionalItems not if then else contains propertyNames"
-    " unevaluatedItems unevaluatedProperties contentSchema".split()
-)
-_SCHEMA_LISTS = frozenset({"allOf", "anyOf", "oneOf", "prefixItems", "items"})
-_BY_PROPERTY = frozenset({"properties", "dependentSchemas"})
-_BY_FIXED_KEY = frozenset({"patternProperties", "$defs", "definitions"})
-_ANNOTATIONS = frozenset({"title", "description", "$comment"})
-_DATA = frozenset({"enum", "const", "default", "examples", "example"})
-_CLOSED_TYPES = frozenset("string number integer boolean object array null".split())
-_BOUNDS = frozenset(
-    "minLength maxLength minItems maxItems minProperties maxProperties minContains maxContains"
-    " uniqueItems deprecated readOnly writeOnly nullable".split()
-)
-
-
-def _schema(schema: Mapping[str, object], path: str, visit: Visit, depth: int) -> dict[str, object]:
-    """A schema with the values that describe data visited, and structure only checked."""
-    _check_depth(depth, path)
-    return {
-        keyword: _keyword(keyword, value, path, visit, depth + 1)
-        if _known(keyword)
-        else _data(value, path, visit, depth + 1, named=keyword)
-        for keyword, value in schema.items()
-    }
-
-
-def _known(keyword: str) -> bool:
-    return keyword in _KEYWORDS
-
-
-def _keyword(keyword: str, value: object, path: str, visit: Visit, depth: int) -> object:
-    if keyword in _BOUNDS:
-        return value
-    if isinstance(value, Mapping):
-        if keyword in _SUBSCHEMAS:
-            return _schema(value, path, visit, depth)
-        if keyword in _BY_PROPERTY:
-            return _properties(value, path, visit, depth, Kind.JSON_KEY)
-        if keyword in _BY_FIXED_KEY:
-            return _properties(value, path, visit, depth, Kind.NAME)
-    if keyword in _SCHEMA_LISTS and isinstance(value, list | tuple):
-        return [_subschema(item, path, visit, depth + 1) for item in value]
-    if keyword == "required" and isinstance(value, list | tuple):
-        return [_property_name(item, path, visit, depth) for item in value]
-    if keyword == "type" and _closed_type(value):
-        return value
-    if keyword in _ANNOTATIONS and isinstance(value, str):
-        return visit(Segment(path, SETUP_TURN, value))
-    fixed = keyword not in _DATA and keyword != "dependentRequired"
-    return _data(value, path, visit, depth, fixed=fixed)
-
-
-_KEYWORDS = (
-    _SUBSCHEMAS
-    | _SCHEMA_LISTS
-    | _BY_PROPERTY
-    | _BY_FIXED_KEY
-    | _ANNOTATIONS
-    | _DATA
-    | _BOUNDS
-    | frozenset(
-        "required dependentRequired type pattern format $ref $id $schema $anchor $dynamicRef"
-        " $dynamicAnchor $vocabulary contentEncoding contentMediaType minimum maximum"
-        " exclusiveMinimum exclusiveMaximum multipleOf".split()
-    )
-)
-
-
-def _closed_type(value: object) -> bool:
-    names = value if isinstance(value, list | tuple) else [value]
-    return all(isinstance(name, str) and name in _CLOSED_TYPES for name in names)
-
-
-def _subschema(value: object, path: str, visit: Visit, depth: int) -> object:
-    if isinstance(value, Mapping):
-        return _schema(value, path, visit, depth)
-    return _data(value, path, visit, depth)
-
-
-def _property_name(value: object, path: str, visit: Visit, depth: int) -> object:
-    if isinstance(value, str):
-        return visit(Segment(path, SETUP_TURN, value, Kind.JSON_KEY))
-    return _data(value, path, visit, depth)
-
-
-def _properties(
-    value: Mapping[str, object], path: str, visit: Visit, depth: int, kind: Kind
-) -> dict[str, object]:
-    rebuilt = {}
-    for key, subschema in value.items():
-        name = visit(Segment(path, SETUP_TURN, key, kind))
-        rebuilt[name] = _subschema(subschema, path, visit, depth + 1)
-    _check_keys(rebuilt, value, path)
-    return rebuilt
-
-
-def _data(  # noqa: PLR0913 (the walker's context)
-    value: object,
-    path: str,
-    visit: Visit,
-    depth: int,
-    *,
-    fixed: bool = False,
-    named: str | None = None,
-    label: str | None = None,
-) -> object:
-    """A JSON value. ``fixed``: it must stay as it is. ``named``: the unknown keyword before it."""
-    _check_depth(depth, path)
-    if named is not None:
-        _name(named, path, SETUP_TURN, visit)
-    if isinstance(value, Mapping):
-        rebuilt = {}
-        for key, item in value.items():
-            name = visit(Segment(path, SETUP_TURN, key, Kind.NAME if fixed else Kind.JSON_KEY))
-            rebuilt[name] = _data(item, path, visit, depth + 1, fixed=fixed, label=key)
-        _check_keys(rebuilt, value, path)
-        return rebuilt
-    if isinstance(value, list | tuple):
-        return [_data(item, path, visit, depth + 1, fixed=fixed, label=label) for item in value]
-    if isinstance(value, str):
-        kind = Kind.NAME if fixed else Kind.JSON_STRING
-        return visit(Segment(path, SETUP_TURN, value, kind, label))
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        text = repr(value)
-        kind = Kind.NAME if fixed else Kind.JSON_NUMBER
-        masked = visit(Segment(path, SETUP_TURN, text, kind, label))
-        return value if masked == text else masked
-    return value
-
-
-def _check_depth(depth: int, path: str) -> None:
-    if depth > MAX_SCHEMA_DEPTH:
-        raise RequestError("The schema is nested too deeply.", param=path)
-
-
-def _check_keys(rebuilt: Mapping[str, object], value: Mapping[str, object], path: str) -> None:
-    if len(rebuilt) != len(value):
-        raise RequestError("Two keys of the schema became one when they were masked.", param=path)

@@ -186,7 +186,7 @@ def test_what_is_excepted_is_what_mask_wrote_or_a_ruling_kept(prompt, words, rul
 
 @given(conversations)
 def test_what_was_not_masked_is_left_as_it_was(prompt):
-    """collect and rebuild are one traversal: texts put back unchanged change nothing."""
+    """Collecting and rebuilding are one traversal: texts put back unchanged change nothing."""
     segments = collect(prompt)
     rebuilt = rebuild(prompt, [segment.text for segment in segments])
     for before, after in zip(prompt.messages, rebuilt.messages, strict=True):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import pairwise
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -57,7 +58,7 @@ def splits(draw, whole_texts):
     whole = draw(whole_texts)
     cuts = sorted(draw(st.lists(st.integers(0, len(whole)), max_size=12)))
     edges = [0, *cuts, len(whole)]
-    return whole, [whole[i:j] for i, j in zip(edges, edges[1:], strict=False)]
+    return whole, [whole[i:j] for i, j in pairwise(edges)]
 
 
 def streamed(restorer, chunks):
@@ -126,7 +127,7 @@ def test_json_stays_json_with_the_same_shape(text):
 @given(json_answers | answers)
 @settings(max_examples=200)
 def test_a_tool_that_policy_does_not_name_gets_no_value(arguments):
-    """In arguments of such a tool no value is restored, and none of its placeholders is fillable."""
+    """In arguments of such a tool no value is restored and no placeholder stays fillable."""
     for secret in SECRETS:
         if secret in arguments or secret in json.dumps(arguments):
             return

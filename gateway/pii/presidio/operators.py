@@ -20,7 +20,7 @@ class PresidioApply:
     """``mask.Apply`` through ``AnonymizerEngine``. Build one; it holds no text."""
 
     def __init__(self) -> None:
-        self._engine = AnonymizerEngine()
+        self._engine = AnonymizerEngine()  # type: ignore[no-untyped-call]
 
     def __call__(self, text: str, replacements: Sequence[Replacement]) -> str:
         """Write the replacements (sorted, disjoint) into the text.
