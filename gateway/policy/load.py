@@ -172,7 +172,7 @@ class _Builder:
         if count > 1:
             self._fail(event, "a second document; one file holds one policy")
         if event.version or event.tags:
-            self._fail(event, "a YAML directive; remove the lines that begin with %")
+            self._fail(event, "a YAML directive; remove the lines above that begin with %")
 
     def _check_plain(self, event: NodeEvent) -> None:
         if isinstance(event, AliasEvent):
@@ -207,6 +207,9 @@ class _Builder:
         parent = self._stack[-1]
         if isinstance(parent.event, MappingStartEvent) and len(parent.nodes) % 2 == 0:
             self._check_key(node, parent.keys)
+        elif isinstance(parent.event, MappingStartEvent) and node.value == "" and not node.quoted:
+            # The parser places what is not there at the next token; the key is where to look.
+            parent.nodes[-1].fail("this key has no value; write one or remove the key")
         parent.nodes.append(node)
 
     def _check_key(self, node: Node, seen: set[str]) -> None:
