@@ -15,8 +15,9 @@ import stat
 import subprocess
 import sys
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
+from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -28,7 +29,6 @@ from gateway.settings import is_loopback
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
-    from pathlib import Path
 
     from gateway.settings import Settings
 
@@ -57,25 +57,17 @@ class Report:
     checks: tuple[Check, ...]
 
     @property
-    def passed(self) -> bool:
+    def ok(self) -> bool:
         """No check failed. Nothing checked is no pass."""
         return bool(self.checks) and all(c.status is not Status.FAIL for c in self.checks)
-
-    def as_json(self) -> dict[str, object]:
-        return {
-            "passed": self.passed,
-            "checks": [
-                {"name": c.name, "status": c.status.value, "detail": c.detail} for c in self.checks
-            ],
-        }
 
 
 @dataclass(frozen=True, slots=True)
 class Machine:
     """Where the facts are read: ``root`` of the file system and the process's environment."""
 
-    root: Path
-    environ: Mapping[str, str]
+    root: Path = Path("/")
+    environ: Mapping[str, str] = field(default_factory=lambda: os.environ)
 
     def lines(self, path: str) -> list[str] | None:
         """The lines of a file below ``root``, or ``None`` where it cannot be read."""

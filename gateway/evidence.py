@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import timedelta
+from typing import Protocol
 
 from gateway.domain import (
     Ask,
@@ -22,7 +24,11 @@ from gateway.domain import (
     Usage,
     Verdict,
 )
+from gateway.pii.mask import Value
+from gateway.pii.restore import Report
 
+PERSON = "PERSON"
+OTHER = "OTHER"
 _FEW, _MANY = 2, 5
 _MEDIUM, _HIGH = 0.5, 0.85
 
@@ -94,6 +100,16 @@ def identity(ask: Ask) -> dict[str, object]:
     }
 
 
+def values(mapping: Mapping[str, Value]) -> dict[str, dict[str, str]]:
+    """The mapping by data subject: each person of the text, and what belongs to none of them."""
+    groups: dict[str, dict[str, str]] = {}
+    for placeholder, value in mapping.items():
+        parts = placeholder.strip("<>").split("_")
+        owner = "_".join(parts[:2]) if parts[0] == PERSON else OTHER
+        groups.setdefault(owner, {})[placeholder] = value.text
+    return groups
+
+
 def explanation(findings: Sequence[Finding], decision: Decision) -> dict[str, object]:
     """Finding -> rule, file and line -> clause (promise 9), without offsets or text."""
     return {
@@ -148,14 +164,22 @@ def _exact(number: float | None) -> str | None:
 
 
 def answered(
-    usage: Usage | None, verdicts: Iterable[Verdict], timings_ms: Mapping[str, int]
+    usage: Usage | None, verdicts: Iterable[Verdict], elapsed: timedelta, report: Report | None
 ) -> dict[str, object]:
     return {
         "tokens": None
         if usage is None
         else {"prompt": usage.prompt_tokens, "completion": usage.completion_tokens},
         "verdicts": [{"stage": v.stage, "passed": v.passed, "code": v.code} for v in verdicts],
-        "timings_ms": dict(timings_ms),
+        "elapsed_ms": elapsed // timedelta(milliseconds=1),
+        "placeholders": None
+        if report is None
+        else {
+            "restored": report.restored,
+            "hidden": report.hidden,
+            "withheld": report.withheld,
+            "unknown": report.unknown,
+        },
     }
 
 
@@ -168,3 +192,53 @@ def transcript(prompt: Prompt) -> str:
             lines.append(message.content)
         lines += [f"{call.name}({call.arguments})" for call in message.tool_calls]
     return "\n".join(lines)
+
+
+class Stored(Protocol):
+    """A record as the ledger shows it; ``audit.ledger.StoredRecord`` is one."""
+
+    @property
+    def index(self) -> int: ...
+    @property
+    def event(self) -> str: ...
+    @property
+    def minute(self) -> str: ...
+    @property
+    def features(self) -> Mapping[str, object]: ...
+    @property
+    def leaf_hash(self) -> bytes: ...
+    @property
+    def receipt(self) -> str: ...
+    @property
+    def proof(self) -> tuple[bytes, ...]: ...
+    @property
+    def checkpoint(self) -> str: ...
+
+
+# --- shown -------------------------------------------------------------------------------------
+
+
+def receipt(
+    receipt_id: str, records: Sequence[Stored], explained: Mapping[str, object] | None
+) -> dict[str, object]:
+    """A receipt as its owner sees it: records, proofs, and the explanation while it is in memory.
+
+    ``explanation`` is null once the gateway has forgotten it: on disk it is sealed to auditors.
+    """
+    return {
+        "id": receipt_id,
+        "records": [
+            {
+                "index": record.index,
+                "event": record.event,
+                "minute": record.minute,
+                "features": record.features,
+                "leaf_hash": record.leaf_hash.hex(),
+                "signed_receipt": record.receipt,
+                "inclusion_proof": [node.hex() for node in record.proof],
+                "checkpoint": record.checkpoint,
+            }
+            for record in records
+        ],
+        "explanation": explained,
+    }

@@ -18,6 +18,9 @@ from gateway.errors import SettingsError
 DEFAULT_HOME = ".cloister"
 SETTINGS_FILE = "settings.toml"
 DEMO_MARKER = "DEMO"
+API_KEYS_FILE = "api-keys.json"
+OWNER_KEY_FILE = "receipts.key"
+POLICIES_DIR = "policies"
 
 _Port = Annotated[int, msgspec.Meta(ge=0, le=65535)]
 _Positive = Annotated[int, msgspec.Meta(ge=1)]

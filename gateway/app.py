@@ -1,0 +1,226 @@
+"""The composition root: the only place where adapters are built and settings become parts."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import sys
+from collections.abc import AsyncIterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import structlog
+from litestar import Litestar
+
+from audit.ledger import Ledger
+from gateway import __version__
+from gateway.acts import open_ledger
+from gateway.api.auth import AuthFailures
+from gateway.api.keyfile import KeyFile
+from gateway.api.routes import create_api
+from gateway.api.services import Limits
+from gateway.clock import utc_now
+from gateway.domain import Clock
+from gateway.engine.registry import Registry, open_registry
+from gateway.engine.remote import RemoteEngine, Upstream
+from gateway.engine.supervisor import Limits as EngineLimits
+from gateway.errors import GatewayError, SettingsError
+from gateway.guards.registry import ALL as GUARDS
+from gateway.pii.presidio.detector import PresidioDetector
+from gateway.pii.presidio.operators import PresidioApply
+from gateway.pipeline import Parts, Pipeline
+from gateway.policy.decide import PolicySet
+from gateway.policy.load import load_policy, shipped
+from gateway.policy.model import Policy
+from gateway.protect import Protector
+from gateway.recorder import Recorder, Site
+from gateway.settings import (
+    API_KEYS_FILE,
+    OWNER_KEY_FILE,
+    POLICIES_DIR,
+    Settings,
+)
+from gateway.settings import Upstream as UpstreamSettings
+from gateway.web import pages
+
+log = structlog.get_logger()
+
+_OWNER_KEY_BYTES = 32
+
+
+def new_id() -> str:
+    """128 random bits, hex: the id of a receipt."""
+    return secrets.token_hex(16)
+
+
+def policies_in_force(settings: Settings, home: Path) -> PolicySet:
+    """Load the policies that the settings name: the home's own before the shipped ones.
+
+    Raises:
+        PolicyFileError: one of them is missing or not valid.
+    """
+    own = sorted(path.stem for path in (home / POLICIES_DIR).glob("*.yaml"))
+    available = [_policy(home, name) for name in own if name not in settings.policy.in_force]
+    return PolicySet([_policy(home, name) for name in settings.policy.in_force], available)
+
+
+def _policy(home: Path, name: str) -> Policy:
+    own = home / POLICIES_DIR / f"{name}.yaml"
+    return load_policy(own if own.exists() else shipped(name))
+
+
+def protector(settings: Settings, clock: Clock) -> Protector:
+    detector = PresidioDetector(settings.detection.languages)
+    return Protector(detector, PresidioApply(), clock)
+
+
+def engines(settings: Settings, home: Path) -> Registry:
+    """The models of the home and the upstreams of the settings.
+
+    Raises:
+        SettingsError: there is none, or an upstream is not private or not reachable in private.
+    """
+    return open_registry(
+        home,
+        [RemoteEngine(_upstream(upstream)) for upstream in settings.upstream],
+        bundled=settings.engine.bundled_model,
+        isolation=settings.engine.isolation,
+        limits=EngineLimits(queue=settings.engine.queue, threads=settings.engine.threads),
+    )
+
+
+def _upstream(named: UpstreamSettings) -> Upstream:
+    try:
+        key = Path(named.api_key_file).read_text("utf-8").strip() if named.api_key_file else ""
+    except (OSError, UnicodeDecodeError):
+        raise SettingsError("An upstream's api_key_file cannot be read.") from None
+    return Upstream(
+        name=named.name,
+        url=named.url,
+        model=named.model,
+        context=named.context,
+        tags=frozenset(named.tags),
+        zone=named.zone,
+        size_bytes=named.size_bytes,
+        api_key=key,
+        ca_file=Path(named.ca_file) if named.ca_file else None,
+        connect_timeout_s=named.connect_timeout_s,
+        read_timeout_s=named.read_timeout_s,
+    )
+
+
+def owner_key(home: Path) -> bytes:
+    """The key that ties receipt ids to their owners.
+
+    Raises:
+        SettingsError: it is missing or not what `gateway init` wrote.
+    """
+    try:
+        key = (home / OWNER_KEY_FILE).read_bytes()
+    except OSError:
+        key = b""
+    if len(key) != _OWNER_KEY_BYTES:
+        raise SettingsError(f"{OWNER_KEY_FILE} is missing or damaged; `gateway init` creates it.")
+    return key
+
+
+@dataclass(frozen=True, slots=True)
+class _Site:
+    """The long-lived parts of one gateway, and what of them is not well right now."""
+
+    ledger: Ledger
+    engine: Registry
+    policies: PolicySet
+    keys: KeyFile
+    clock: Clock
+
+    async def reasons(self) -> Sequence[str]:
+        """Why no prompt could be answered now, as constants."""
+        wrong = []
+        if not self.ledger.writable:
+            wrong.append("ledger_not_writable")
+        if not self.engine.models():
+            wrong.append("no_model_loaded")
+        try:
+            self.policies.check_in_force(self.clock())
+        except GatewayError:
+            wrong.append("policy_not_in_force")
+        try:
+            self.keys.check()
+        except GatewayError:
+            wrong.append("key_store_unreadable")
+        return wrong
+
+
+def create_app(settings: Settings, home: Path, *, clock: Clock = utc_now) -> Litestar:
+    """Build the gateway of a home. Nothing is listening yet; the model loads with the lifespan.
+
+    Raises:
+        SettingsError: a part cannot be built from these settings.
+    """
+    policies = policies_in_force(settings, home)
+    guard = protector(settings, clock)
+    ledger = open_ledger(settings, home, clock)
+    engine = engines(settings, home)
+    pool = ThreadPoolExecutor(settings.detection.workers, thread_name_prefix="detect")
+    keys = KeyFile(home / API_KEYS_FILE, clock)
+    record = Recorder(
+        ledger,
+        clock,
+        Site(
+            detector_digest=guard.detector_digest,
+            isolation=lambda: engine.isolation or "remote",
+            deadline_s=settings.engine.deadline_s,
+            retain_months=settings.ledger.retain_months,
+            owner_key=owner_key(home),
+        ),
+    )
+    pipeline = Pipeline(
+        Parts(
+            protector=guard,
+            policies=lambda: policies,
+            engine=engine,
+            guards=GUARDS,
+            recorder=record,
+            pool=pool,
+            clock=clock,
+            new_id=new_id,
+            secret=os.urandom(32),
+            default_model=settings.engine.default_model,
+            deadline_s=settings.engine.deadline_s,
+        )
+    )
+
+    @asynccontextmanager
+    async def running(_app: Litestar) -> AsyncIterator[None]:
+        try:
+            await engine.start()
+            await record.event("boot", {"version": __version__}, {})
+        except GatewayError as error:
+            log.error("gateway_not_started", code=error.code)  # noqa: TRY400 - for machines
+            sys.stderr.write(f"gateway: {error.message}\n")  # for people: the library logs neither
+            raise
+        log.info("gateway_started", version=__version__, isolation=engine.isolation)
+        try:
+            yield
+        finally:
+            await engine.aclose()
+            pool.shutdown(cancel_futures=True)
+            ledger.close()
+            log.info("gateway_stopped")
+
+    return create_api(
+        pipeline,
+        keys,
+        AuthFailures(record.failures),
+        _Site(ledger, engine, policies, keys, clock).reasons,
+        limits=Limits(
+            body_bytes=settings.server.body_limit_bytes,
+            depth=settings.server.depth_limit,
+            request_s=settings.server.request_timeout_s,
+        ),
+        pages=pages(),
+        lifespan=[running],
+    )

@@ -1,0 +1,56 @@
+"""One request while it runs: what the steps have found out so far."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from gateway.domain import Ask, Chunk, Decision, Prompt, Route, Verdict
+from gateway.errors import EngineError
+from gateway.guards.port import Exchange
+from gateway.policy.decide import PolicySet
+from gateway.protect import Protected
+
+NOTHING_YET = Prompt(messages=())
+UNDECIDED = Protected((), Decision(rulings=()))
+
+
+@dataclass(slots=True)
+class Case:
+    """Lives as long as the request and holds its mapping; never stored, never logged.
+
+    ``prompt`` is the masked one. ``closed``: an outcome is on record, or on its way there.
+    """
+
+    ask: Ask
+    rid: str
+    began: datetime
+    policies: PolicySet
+    prompt: Prompt = NOTHING_YET
+    protected: Protected = UNDECIDED
+    route: Route | None = None
+    verdicts: list[Verdict] = field(default_factory=list)
+    annotations: list[Verdict] = field(default_factory=list)
+    generated: list[str] = field(default_factory=list, repr=False)
+    closed: bool = False
+
+    def take(self, chunk: Chunk) -> None:
+        """Keep what the model said, masked, for guards and the record."""
+        self.generated.append(chunk.text)
+        self.generated += [f"\n{call.name}({call.arguments})" for call in chunk.tool_calls]
+
+    def exchange(self, answer: str | None = None) -> Exchange:
+        """What a guard may look at."""
+        return Exchange(
+            prompt=self.prompt,
+            purpose=self.ask.purpose,
+            intent=self.route.intent if self.route else "unsure",
+            placeholders=frozenset(self.protected.mapping),
+            answer=answer,
+        )
+
+    def routed(self) -> Route:
+        """The route. Raises EngineError where there is none: no route, no generation."""
+        if self.route is None:
+            raise EngineError
+        return self.route

@@ -1,0 +1,326 @@
+"""``gateway``: install, run and look after a gateway. Exit codes: 0 ok, 1 failed, 2 usage.
+
+Heavy parts are imported inside the commands that need them, so that ``--help`` answers at once.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from datetime import timedelta
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, NoReturn
+
+import typer
+
+from gateway import __version__
+from gateway.domain import Decoding, Purpose, Role
+from gateway.errors import GatewayError
+
+if TYPE_CHECKING:
+    from gateway.engine.models import ModelRecord
+
+FAILED = 1
+
+
+class Output(StrEnum):
+    TEXT = "text"
+    JSON = "json"
+
+
+Format = Annotated[Output, typer.Option("--output", "-o", help="How to print the result.")]
+
+app = typer.Typer(
+    name="gateway",
+    help="Run a Cloister gateway: private AI for places that may not send a prompt anywhere.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+keys = typer.Typer(help="API keys: who may ask, and what for.", no_args_is_help=True)
+models = typer.Typer(help="The GGUF models of this home.", no_args_is_help=True)
+app.add_typer(keys, name="keys")
+app.add_typer(models, name="models")
+
+
+def main() -> None:
+    try:
+        app()
+    except GatewayError as error:
+        fail(error.message)
+
+
+def fail(message: str) -> NoReturn:
+    typer.echo(f"gateway: {message}", err=True)
+    sys.exit(FAILED)
+
+
+def show(value: object, text: str, output: Output) -> None:
+    typer.echo(json.dumps(value, indent=2, default=str) if output is Output.JSON else text)
+
+
+@app.command()
+def version() -> None:
+    """Print the version."""
+    typer.echo(__version__)
+
+
+@app.command()
+def init(
+    demo: Annotated[
+        bool, typer.Option(help="A throw-away home that keeps its keys in demo-keys.json.")
+    ] = False,
+    auditor: Annotated[
+        list[Path] | None,
+        typer.Option(help="An auditor's public key (auditlog keygen). Repeatable."),
+    ] = None,
+    output: Format = Output.TEXT,
+) -> None:
+    """Create CLOISTER_HOME. Prints each key once and keeps none of them; idempotent."""
+    from gateway.clock import utc_now
+    from gateway.provision import provision
+    from gateway.settings import home_from_environment
+
+    lines = [path.read_text("utf-8") for path in auditor or ()]
+    done = provision(home_from_environment(), utc_now, demo=demo, auditors=lines)
+    shown = {} if demo else done.shown
+    text = [f"{done.home}: " + (f"created {', '.join(done.created)}" if done.created else "ready")]
+    if shown:
+        text.append("These are shown once and stored nowhere. Keep them now.")
+    text += [f"\n{name}:\n{secret.strip()}" for name, secret in shown.items()]
+    result = {"home": str(done.home), "created": done.created, "shown": shown}
+    show(result, "\n".join(text), output)
+
+
+@app.command()
+def serve(
+    host: Annotated[str, typer.Option(help="Overrides server.host.")] = "",
+    port: Annotated[int, typer.Option(help="Overrides server.port.")] = 0,
+) -> None:
+    """Serve the HTTP API until SIGTERM."""
+    from gateway.serving import serve as run
+
+    run(host=host, port=port)
+
+
+@app.command()
+def doctor(output: Format = Output.TEXT) -> None:
+    """Report on the air gap, the wall around native code and this home. Exit 1 on a failure."""
+    from gateway.clock import utc_now
+    from gateway.doctor import Machine, run_doctor
+    from gateway.settings import home_from_environment, load
+
+    home = home_from_environment()
+    report = run_doctor(load(home), home, Machine(), utc_now())
+    checks = [
+        {"check": c.name, "status": c.status.value, "detail": c.detail} for c in report.checks
+    ]
+    text = "\n".join(f"{c.status.value:<5} {c.name:<12} {c.detail}" for c in report.checks)
+    show({"checks": checks, "ok": report.ok}, text, output)
+    if not report.ok:
+        sys.exit(FAILED)
+
+
+@app.command()
+def mask(
+    jsonl: Annotated[bool, typer.Option("--jsonl", help="Rows of JSON in and out.")] = False,
+    role: Annotated[Role, typer.Option(help="Whose rules apply.")] = Role.RESEARCHER,
+    purpose: Annotated[Purpose, typer.Option(help="What for.")] = Purpose.RESEARCH,
+    policy: Annotated[
+        list[str] | None, typer.Option(help="A policy on top of those in force. Repeatable.")
+    ] = None,
+) -> None:
+    """De-identify rows from standard input to standard output; one record per run."""
+    from gateway.masking import mask_jsonl
+
+    if not jsonl:
+        fail("say --jsonl: rows of JSON are the only format so far.")
+    sys.exit(mask_jsonl(sys.stdin.buffer, sys.stdout.buffer, role, purpose, tuple(policy or ())))
+
+
+# --- keys -----------------------------------------------------------------------------------------
+
+
+def _keys_file() -> Path:
+    from gateway.settings import API_KEYS_FILE, home_from_environment
+
+    return home_from_environment() / API_KEYS_FILE
+
+
+@keys.command("issue")
+def issue(
+    principal: Annotated[str, typer.Option(help="Who holds it.")],
+    role: Annotated[Role, typer.Option(help="The one duty of this key.")],
+    purpose: Annotated[list[Purpose], typer.Option(help="Granted; the first is the default.")],
+    matter: Annotated[list[str] | None, typer.Option(help="A matter it may name.")] = None,
+    days: Annotated[int, typer.Option(min=1, max=3650, help="Until it expires.")] = 365,
+    output: Format = Output.TEXT,
+) -> None:
+    """Issue a key and print it once."""
+    from gateway.acts import record_event
+    from gateway.api.keyfile import Grant, issue_key
+    from gateway.clock import utc_now
+
+    grant = Grant(
+        principal=principal,
+        role=role,
+        purposes=frozenset(purpose),
+        default_purpose=purpose[0],
+        matters=frozenset(matter or ()),
+        expires=utc_now() + timedelta(days=days),
+    )
+    issued = issue_key(_keys_file(), grant, utc_now())
+    record_event("key.issued", {"role": role.value}, {"key": issued.record.id, "for": principal})
+    text = f"{issued.record.id}\n{issued.secret}\nShown once and stored nowhere. Keep it now."
+    show({"id": issued.record.id, "key": issued.secret}, text, output)
+
+
+@keys.command("list")
+def list_(output: Format = Output.TEXT) -> None:
+    """List every key ever issued, without its secret."""
+    from gateway.api.keyfile import list_keys
+    from gateway.clock import utc_now
+
+    rows = []
+    for record in list_keys(_keys_file()):
+        state = "revoked" if record.revoked else "valid"
+        if state == "valid" and record.expires <= utc_now():
+            state = "expired"
+        rows.append(
+            {
+                "id": record.id,
+                "principal": record.principal,
+                "role": record.role.value,
+                "purposes": sorted(record.purposes),
+                "matters": sorted(record.matters),
+                "expires": record.expires.date().isoformat(),
+                "state": state,
+            }
+        )
+    text = "\n".join(
+        f"{r['id']}  {r['state']:<8} {r['role']:<10} {r['principal']}  until {r['expires']}"
+        for r in rows
+    )
+    show(rows, text, output)
+
+
+@keys.command("revoke")
+def revoke(key_id: str) -> None:
+    """Refuse a key from its next request on."""
+    from gateway.acts import record_event
+    from gateway.api.keyfile import revoke_key
+    from gateway.clock import utc_now
+
+    record = revoke_key(_keys_file(), key_id, utc_now())
+    record_event("key.revoked", {"role": record.role.value}, {"key": record.id})
+    typer.echo(f"{record.id} is revoked")
+
+
+@keys.command("rotate")
+def rotate(
+    key_id: str,
+    grace_hours: Annotated[int, typer.Option(min=0, help="The old key lives on for.")] = 24,
+    output: Format = Output.TEXT,
+) -> None:
+    """Issue a key with the same grant; the old one ends after the grace period."""
+    from gateway.acts import record_event
+    from gateway.api.keyfile import rotate_key
+    from gateway.clock import utc_now
+
+    issued = rotate_key(_keys_file(), key_id, utc_now(), timedelta(hours=grace_hours))
+    role = issued.record.role.value
+    record_event("key.issued", {"role": role}, {"key": issued.record.id, "instead_of": key_id})
+    text = f"{issued.record.id}\n{issued.secret}\nShown once and stored nowhere. Keep it now."
+    show({"id": issued.record.id, "key": issued.secret}, text, output)
+
+
+# --- models -----------------------------------------------------------------------------------------
+
+
+@models.command("add")
+def add(
+    file: Annotated[Path, typer.Argument(exists=True, dir_okay=False)],
+    name: Annotated[str, typer.Option(help="What requests call it. Default: its file name.")] = "",
+    decoding: Annotated[Decoding | None, typer.Option(help="How it may answer.")] = None,
+    context: Annotated[int, typer.Option(min=0, help="Tokens; 0: what the file says.")] = 0,
+    tag: Annotated[list[str] | None, typer.Option(help="For policies and routing.")] = None,
+    licence: Annotated[str, typer.Option("--license", help="Of the weights.")] = "",
+) -> None:
+    """Check a GGUF file, copy it into the home and record its digest."""
+    from gateway.acts import record_event
+    from gateway.clock import utc_now
+    from gateway.engine.models import NewModel, add_model
+    from gateway.settings import home_from_environment
+
+    new = NewModel(
+        name=name or file.stem,
+        added=utc_now().date().isoformat(),
+        decoding=decoding,
+        context=context,
+        tags=frozenset(tag or ()),
+        license=licence,
+    )
+    record = add_model(home_from_environment(), file, new)
+    digest = record.spec.sha256 or ""
+    record_event("model.added", {"digests": {"model": digest}}, {"name": new.name})
+    typer.echo(f"{new.name} {digest}\nA running gateway serves it after its next start.")
+
+
+@models.command("list")
+def list_models_(output: Format = Output.TEXT) -> None:
+    """List the models of this home, the bundled one first."""
+    from gateway.engine.models import list_models
+    from gateway.settings import home_from_environment
+
+    rows = [_model_row(record) for record in list_models(home_from_environment())]
+    text = "\n".join(f"{r['name']}  {r['decoding']}  {str(r['sha256'])[:12]}" for r in rows)
+    show(rows, text, output)
+
+
+@models.command("show")
+def show_model(name: str) -> None:
+    """Print what is recorded of a model."""
+    from gateway.engine.models import find_model
+    from gateway.settings import home_from_environment
+
+    typer.echo(json.dumps(_model_row(find_model(home_from_environment(), name)), indent=2))
+
+
+@models.command("verify")
+def verify(name: str) -> None:
+    """Check header and digest of a model's file, as loading does."""
+    from gateway.engine.models import verify_model
+    from gateway.settings import home_from_environment
+
+    record = verify_model(home_from_environment(), name)
+    typer.echo(f"{name} is intact: {record.spec.sha256}")
+
+
+@models.command("remove")
+def remove(name: str) -> None:
+    """Forget a model and delete its file."""
+    from gateway.acts import record_event
+    from gateway.engine.models import find_model, remove_model
+    from gateway.settings import home_from_environment
+
+    home = home_from_environment()
+    digest = find_model(home, name).spec.sha256 or ""
+    remove_model(home, name)
+    record_event("model.removed", {"digests": {"model": digest}}, {"name": name})
+    typer.echo(f"{name} is removed")
+
+
+def _model_row(record: ModelRecord) -> dict[str, object]:
+    spec = record.spec
+    return {
+        "name": spec.name,
+        "decoding": spec.decoding.value,
+        "context": spec.context,
+        "sha256": spec.sha256,
+        "tags": sorted(spec.tags),
+        "zone": spec.zone,
+        "license": spec.license,
+        "bundled": record.bundled,
+        "added": record.added,
+    }

@@ -1,0 +1,396 @@
+"""One request, from the policy in force to the outcome on record. The steps are DESIGN §1's.
+
+Invariants, each with a test that would fail without it:
+
+- the engine is called only after the intent of the attempt is durable in the ledger;
+- the engine receives the masked prompt and nothing else;
+- the chunk that ends an answer is handed out only after its outcome is durable;
+- whatever fails, denies: there is no path from an exception to the model;
+- every request that reaches this class leaves an intent and an outcome, denied ones too.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hmac
+import json
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+import structlog
+
+from gateway import evidence
+from gateway.answer import Answer
+from gateway.case import Case
+from gateway.domain import (
+    Ask,
+    Chunk,
+    Citation,
+    Clock,
+    Decision,
+    Finding,
+    FinishReason,
+    Message,
+    ModelCard,
+    PolicyRef,
+    Principal,
+    Prompt,
+    Purpose,
+    Route,
+    StageRequirement,
+    Verdict,
+)
+from gateway.engine.port import Engine, Generation
+from gateway.errors import (
+    EngineError,
+    GatewayError,
+    GuardError,
+    GuardRefusedError,
+    PolicyDeniedError,
+)
+from gateway.guards.port import Exchange, Guard
+from gateway.pii.mask import Replacement
+from gateway.pii.restore import Report
+from gateway.policy.decide import PolicySet, admit, decide
+from gateway.protect import Decide, Protected, Protector
+from gateway.recorder import Recorder
+from gateway.routing.choose import EXTRACTIVE, JSON, TOOLS, choose
+from gateway.routing.intent import classify
+
+log = structlog.get_logger()
+T = TypeVar("T")
+
+_WITHHOLDING = frozenset({"withhold", "refuse"})
+_TAG_LENGTH = 8
+_CHARACTERS_A_TOKEN = 4  # an estimate to choose by; the engine counts
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parts:
+    """What a pipeline is made of; ``app.py`` is the only place that fills it.
+
+    ``secret`` lives in memory only and keys the engine's caches.
+    """
+
+    protector: Protector
+    policies: Callable[[], PolicySet]
+    engine: Engine
+    guards: Mapping[str, Guard]
+    recorder: Recorder
+    pool: Executor
+    clock: Clock
+    new_id: Callable[[], str]
+    secret: bytes = field(repr=False)
+    default_model: str
+    deadline_s: float
+
+
+@dataclass(slots=True)
+class Answering:
+    """An answer on its way: restored, its last chunk comes after the outcome is durable."""
+
+    receipt_id: str
+    model: str
+    created: int
+    chunks: AsyncGenerator[Chunk, None]
+    annotations: list[Verdict]
+
+    async def aclose(self) -> None:
+        """End generation; an answer that was cut short gets its outcome on record. Idempotent."""
+        await self.chunks.aclose()
+
+
+@dataclass(frozen=True, slots=True)
+class DeidentifyAsk:
+    principal: Principal
+    purpose: Purpose
+    text: str = field(repr=False)
+    language: str | None = None
+    policies: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Deidentified:
+    """``entities``: what was replaced; offsets are those of the text that was sent."""
+
+    receipt_id: str
+    text: str = field(repr=False)
+    entities: tuple[Replacement, ...]
+    policies: tuple[PolicyRef, ...]
+
+
+class Pipeline:
+    """Answers requests. Safe for concurrent use from one event loop."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+        self._record = parts.recorder
+
+    # --- the way of one request ---------------------------------------------------------------
+
+    async def chat(self, ask: Ask) -> Answering:
+        """Begin an answer. Errors before its first chunk are raised here, on record already.
+
+        Raises:
+            GatewayError: any of them; ``receipt_id`` is set where a record was made.
+        """
+        case = self._open(ask)
+        try:
+            self._admit(case)  # 1
+            case.prompt, case.protected = await self._in_pool(self._protect, case)  # 2 3 4 5
+            case.route = self._choose(case)  # 6
+            await self._guard_in(case)  # 7
+        except GatewayError as error:
+            await self._record.refused(case, error)
+            raise
+        try:
+            await self._record.intent(case)  # 8
+        except asyncio.CancelledError:  # it may be durable already: then it has an outcome, too
+            self._record.cancelled(case)
+            raise
+        return await self._begin(case)  # 9 10 11 12
+
+    def _open(self, ask: Ask) -> Case:
+        policies = self._parts.policies().plus(ask.extra_policies)
+        return Case(ask, self._parts.new_id(), self._parts.clock(), policies)
+
+    def _admit(self, case: Case) -> None:
+        ask = case.ask
+        gate = admit(case.policies, principal=ask.principal, purpose=ask.purpose, now=case.began)
+        if gate.denied:
+            case.protected = Protected((), gate)
+            raise denied_by(gate.denied)
+
+    def _protect(self, case: Case) -> tuple[Prompt, Protected]:
+        return self._parts.protector.protect(case.ask.prompt, self._rule(case))
+
+    def _rule(self, case: Case) -> Decide:
+        ask = case.ask
+
+        def rule(findings: Sequence[Finding]) -> Decision:
+            return decide(
+                case.policies,
+                principal=ask.principal,
+                purpose=ask.purpose,
+                findings=findings,
+                now=case.began,
+            )
+
+        return rule
+
+    def _choose(self, case: Case) -> Route:
+        decision = case.protected.decision
+        if decision.denied:
+            raise denied_by(decision.denied)
+        last = next((m.content for m in reversed(case.prompt.messages) if m.role == "user"), None)
+        return choose(
+            self._parts.engine.models(),
+            requested=case.ask.model or self._parts.default_model,
+            constraints=decision.constraints,
+            prompt_tokens_estimate=len(evidence.transcript(case.prompt)) // _CHARACTERS_A_TOKEN,
+            max_tokens=case.prompt.sampling.max_tokens,
+            needs=needs(case.prompt),
+            intent=classify(last or ""),
+        )
+
+    async def _guard_in(self, case: Case) -> None:
+        exchange = case.exchange()
+        for requirement, verdict in await self._in_pool(self._check, case, exchange, "in"):
+            case.verdicts.append(verdict)
+            if verdict.passed:
+                continue
+            if requirement.action in _WITHHOLDING:
+                raise GuardRefusedError
+            case.annotations.append(verdict)
+
+    def _check(
+        self, case: Case, exchange: Exchange, side: str
+    ) -> list[tuple[StageRequirement, Verdict]]:
+        results = []
+        for requirement in case.protected.decision.stages:
+            guard = self._parts.guards.get(requirement.stage)
+            if guard is None:  # required and unknown: nothing may pass it
+                raise GuardError
+            if guard.side != side:
+                continue
+            try:
+                results.append((requirement, guard.check(exchange)))
+            except Exception:  # noqa: BLE001 - a guard that raises has not passed; no text leaves
+                raise GuardError from None
+        return results
+
+    async def _begin(self, case: Case) -> Answering:
+        chunks = self._generate(case)
+        try:
+            first = await anext(chunks)
+        except BaseException:
+            await chunks.aclose()
+            raise
+        return Answering(
+            receipt_id=self._record.receipt_id(case),
+            model=case.routed().model.name,
+            created=int(case.began.timestamp()),
+            chunks=_with_first(first, chunks),
+            annotations=case.annotations,
+        )
+
+    async def _generate(self, case: Case) -> AsyncGenerator[Chunk, None]:
+        """Steps 9 to 12. Whichever way it ends, an outcome is on record."""
+        answer = Answer(
+            case.prompt, case.protected, self._parts.new_id()[:_TAG_LENGTH], held=self._held(case)
+        )
+        last: Chunk | None = None
+        try:
+            async with contextlib.aclosing(self._stream(case)) as stream:
+                async for chunk in stream:
+                    case.take(chunk)
+                    if text := answer.feed(chunk.text):
+                        yield Chunk(text=text)
+                    if chunk.finish is not None:
+                        last = answer.finish(chunk)
+            await self._guard_out(case)
+            await self._record.answered(case, _complete(last), answer.report)
+        except GatewayError as error:
+            error.receipt_id = self._record.receipt_id(case)
+            await self._record.failed(case, error)
+            raise
+        except Exception as error:  # noqa: BLE001 - whatever it is, its text must not leave
+            wrapped = EngineError()
+            wrapped.receipt_id = self._record.receipt_id(case)
+            log.error(  # noqa: TRY400 - a traceback could carry values
+                "request_failed", request_id=case.rid, error=type(error).__name__
+            )
+            await self._record.failed(case, wrapped)
+            raise wrapped from None
+        finally:
+            self._record.cancelled(case)  # unless an outcome is there already
+        yield _complete(last)
+
+    def _stream(self, case: Case) -> AsyncGenerator[Chunk, None]:
+        route, ask = case.routed(), case.ask
+        return self._parts.engine.generate(
+            Generation(
+                model=route.model.name,
+                prompt=case.prompt,
+                deadline_s=self._parts.deadline_s,
+                cache_scope=self._cache_scope(ask, case.policies, route),
+                adapter=route.adapter,
+            )
+        )
+
+    def _held(self, case: Case) -> bool:
+        """Whether a required stage may yet withhold the answer: then nothing leaves before it."""
+        return any(
+            requirement.action in _WITHHOLDING
+            and (guard := self._parts.guards.get(requirement.stage)) is not None
+            and guard.side == "out"
+            for requirement in case.protected.decision.stages
+        )
+
+    async def _guard_out(self, case: Case) -> None:
+        exchange = case.exchange("".join(case.generated))
+        for requirement, verdict in await self._in_pool(self._check, case, exchange, "out"):
+            case.verdicts.append(verdict)
+            if verdict.passed:
+                continue
+            if requirement.action in _WITHHOLDING:
+                raise GuardRefusedError
+            case.annotations.append(verdict)
+
+    def _cache_scope(self, ask: Ask, policies: PolicySet, route: Route) -> str:
+        fields = (ask.principal.id, ask.matter, policies.digest, route.model.digest, route.adapter)
+        return hmac.digest(self._parts.secret, json.dumps(fields).encode(), "sha256").hex()
+
+    async def _in_pool(self, work: Callable[..., T], *args: object) -> T:
+        """Run processor-heavy work off the event loop."""
+        return await asyncio.get_running_loop().run_in_executor(self._parts.pool, work, *args)
+
+    # --- the other questions --------------------------------------------------------------------
+
+    def models(self) -> tuple[ModelCard, ...]:
+        return self._parts.engine.models()
+
+    async def deidentify(self, ask: DeidentifyAsk) -> Deidentified:
+        """Mask one text as the policies in force (and ``ask.policies``) say. No model is called.
+
+        Raises:
+            GatewayError: as ``chat``.
+        """
+        prompt = Prompt(messages=(Message("user", ask.text),))
+        case = self._open(Ask(ask.principal, ask.purpose, prompt, extra_policies=ask.policies))
+        protect = self._parts.protector.protect_text
+        try:
+            self._admit(case)
+            text, case.protected = await self._in_pool(
+                protect, ask.text, self._rule(case), ask.language
+            )
+            if case.protected.decision.denied:
+                raise denied_by(case.protected.decision.denied)
+            case.prompt = Prompt(messages=(Message("user", text),))
+        except GatewayError as error:
+            await self._record.refused(case, error)
+            raise
+        await self._record.intent(case)
+        await self._record.answered(case, Chunk(finish=FinishReason.STOP), Report())
+        return Deidentified(
+            receipt_id=self._record.receipt_id(case),
+            text=text,
+            entities=case.protected.replacements[0],
+            policies=case.policies.refs,
+        )
+
+    async def receipt(self, receipt_id: str, principal: Principal) -> Mapping[str, object]:
+        """What is on record under a receipt: see ``Recorder.receipt``."""
+        return await self._record.receipt(receipt_id, principal)
+
+    async def refuse(
+        self, error: GatewayError, principal: Principal, purpose: Purpose | None
+    ) -> str:
+        """Put on record that a valid key asked for what it may not; return the receipt's id.
+
+        Raises:
+            LedgerUnavailableError: it could not be put on record.
+        """
+        rid = self._parts.new_id()
+        features: dict[str, object] = {"role": principal.role.value, "error": error.code}
+        if purpose is not None:
+            features["purpose"] = purpose.value
+        await self._record.event("auth.denied", features, {"principal": principal.id}, rid)
+        return self._record.owned_id(rid, principal)
+
+
+def _complete(last: Chunk | None) -> Chunk:
+    """The last chunk of an answer. Raises EngineError where the engine never sent one."""
+    if last is None:
+        raise EngineError
+    return last
+
+
+def needs(prompt: Prompt) -> frozenset[str]:
+    """What a model has to be able to do for this prompt, in the terms of ``routing/choose``."""
+    kind = prompt.response_format.kind
+    wanted = {
+        TOOLS: bool(prompt.tools),
+        JSON: kind.startswith("json"),
+        EXTRACTIVE: kind == "extractive",
+    }
+    return frozenset(need for need, is_wanted in wanted.items() if is_wanted)
+
+
+async def _with_first(
+    first: Chunk, rest: AsyncGenerator[Chunk, None]
+) -> AsyncGenerator[Chunk, None]:
+    """``rest`` with the chunk that was taken from it in front; closing it closes ``rest``."""
+    async with contextlib.aclosing(rest):
+        yield first
+        async for chunk in rest:
+            yield chunk
+
+
+def denied_by(citations: Sequence[Citation]) -> PolicyDeniedError:
+    """The error for a denial, naming rules and clauses."""
+    named = "; ".join(sorted({f"{c.policy}/{c.rule} ({c.clause})" for c in citations}))
+    return PolicyDeniedError(f"The policy in force denies this request: {named}.")

@@ -1,0 +1,129 @@
+"""Steps 2 to 5 of a request: detect, decide, mask, tripwire. Synchronous; run it off the loop.
+
+Nothing here waits, logs or keeps state. The result holds the masked prompt and the mapping; the
+mapping lives as long as the request does and is never written anywhere in the clear.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import date
+from itertools import chain, islice
+
+from gateway.domain import Clock, Decision, Finding, Prompt
+from gateway.errors import TripwireError
+from gateway.pii import tripwire
+from gateway.pii.locate import Findings, locate, queries
+from gateway.pii.mask import Apply, Masked, Replacement, Value, mask
+from gateway.pii.port import Detector
+from gateway.pii.segments import Segment, collect, rebuild
+
+MASK_PASSES = 3
+"""The first pass and, for what the tripwire finds in masked text, at most two more (DESIGN §1)."""
+
+Decide = Callable[[Sequence[Finding]], Decision]
+"""Policy for these findings: ``rulings[i]`` is for ``findings[i]``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Protected:
+    """What may go on. When ``decision.denied`` is not empty nothing may: ``masked`` is None."""
+
+    findings: tuple[Finding, ...]
+    decision: Decision
+    masked: Masked | None = field(default=None, repr=False)
+    passes: int = 0
+
+    @property
+    def mapping(self) -> Mapping[str, Value]:
+        return self.masked.mapping if self.masked else {}
+
+    @property
+    def replacements(self) -> tuple[tuple[Replacement, ...], ...]:
+        return self.masked.replacements if self.masked else ()
+
+
+class Protector:
+    """Masks prompts and texts. Thread-safe where its detector is."""
+
+    def __init__(self, detector: Detector, apply: Apply, clock: Clock) -> None:
+        self._detector = detector
+        self._apply = apply
+        self._clock = clock
+
+    @property
+    def detector_digest(self) -> str:
+        return self._detector.digest
+
+    def protect(self, prompt: Prompt, decide: Decide) -> tuple[Prompt, Protected]:
+        """Mask every string of the prompt that would reach the model.
+
+        The prompt that comes back is the masked one; where policy denies it is empty.
+
+        Raises:
+            DetectorError: detection did not complete.
+            TripwireError: personal data survived masking.
+            RequestError: a finding stands where no placeholder can.
+        """
+        segments = collect(prompt)
+        protected = self._protect(segments, decide, None)
+        if protected.masked is None:
+            return Prompt(messages=()), protected
+        return rebuild(prompt, protected.masked.texts), protected
+
+    def protect_text(
+        self, text: str, decide: Decide, language: str | None = None
+    ) -> tuple[str, Protected]:
+        """Mask one plain text; its replacements' offsets are those of ``text``.
+
+        Raises: as ``protect``.
+        """
+        protected = self._protect((Segment("text", 1, text),), decide, language)
+        return (protected.masked.texts[0] if protected.masked else ""), protected
+
+    def _protect(
+        self, segments: Sequence[Segment], decide: Decide, language: str | None
+    ) -> Protected:
+        today = self._clock().date()
+        findings = locate(segments, self._detector.detect(queries(segments), language))
+        for done in range(1, MASK_PASSES + 1):
+            flat = tuple(chain.from_iterable(findings))
+            decision = decide(flat)
+            if decision.denied:
+                return Protected(flat, decision, passes=done)
+            masked = self._mask(segments, findings, decision, today)
+            found = self._look_again(segments, masked, language)
+            if not any(found):
+                return Protected(flat, decision, masked, done)
+            findings = _together(findings, masked, found)
+        raise TripwireError
+
+    def _mask(
+        self, segments: Sequence[Segment], findings: Findings, decision: Decision, today: date
+    ) -> Masked:
+        rulings = iter(decision.rulings)
+        aligned = [tuple(islice(rulings, len(found))) for found in findings]
+        return mask(segments, findings, aligned, today=today, apply=self._apply)
+
+    def _look_again(
+        self, segments: Sequence[Segment], masked: Masked, language: str | None
+    ) -> Findings:
+        """What the tripwire finds in the masked texts and may be masked.
+
+        Raises:
+            TripwireError: what it finds must not be there at all.
+        """
+        again = [replace(s, text=t) for s, t in zip(segments, masked.texts, strict=True)]
+        found = locate(again, self._detector.detect(queries(again), language))
+        return tripwire.inspect(masked.texts, found, masked.excepted, masked.normalised_values())
+
+
+def _together(findings: Findings, masked: Masked, found: Findings) -> Findings:
+    """The findings so far and those of the masked texts, as spans of the original ones."""
+    joined = []
+    for index, (before, after) in enumerate(zip(findings, found, strict=True)):
+        spans = [masked.source_span(index, f.start, f.end) for f in after]
+        moved = [replace(f, start=s.start, end=s.end) for f, s in zip(after, spans, strict=True)]
+        joined.append(tuple(sorted((*before, *moved), key=lambda f: (f.start, f.end))))
+    return tuple(joined)

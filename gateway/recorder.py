@@ -1,0 +1,250 @@
+"""What is put on record, and how it is found again: steps 8 and 12, and everything refused.
+
+The only way from the pipeline to the ledger. A method that is awaited returns when its record is
+durable, and raises when it will not be.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hmac
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+
+from audit.errors import AuditError
+from audit.ledger import Ledger
+from audit.record import Entry
+from gateway import evidence
+from gateway.case import Case
+from gateway.domain import Chunk, Clock, Principal, Role
+from gateway.errors import GatewayError, LedgerUnavailableError, NotFoundError
+from gateway.pii.restore import Report
+
+_RID_LENGTH = 32
+_OWNER_TAG_BYTES = 8
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Site:
+    """What is the same in every record of a gateway.
+
+    ``owner_key`` (on disk) ties a receipt's id to its owner without the ledger naming either.
+    ``isolation`` tells the wall around the engine, as its children report it.
+    """
+
+    detector_digest: str
+    isolation: Callable[[], str]
+    deadline_s: float
+    retain_months: int
+    owner_key: bytes = field(repr=False)
+
+
+class Recorder:
+    """Writes intents and outcomes. For one event loop."""
+
+    def __init__(self, ledger: Ledger, clock: Clock, site: Site) -> None:
+        self._ledger = ledger
+        self._clock = clock
+        self._site = site
+        self._explanations = _Recent()
+
+    # --- the records of a request -------------------------------------------------------------
+
+    async def intent(self, case: Case, decision: str = "allowed") -> None:
+        """Put on record that the model is about to be called (or is not: ``denied``).
+
+        Raises:
+            LedgerUnavailableError: it is not durable; the model MUST NOT be called.
+        """
+        protected = case.protected
+        routed = evidence.routed(case.route, case.prompt.sampling) if case.route else {}
+        await self._append(
+            Entry(
+                event="intent",
+                receipt_id=case.rid,
+                features={**self._features(case), "decision": decision, "attempt": 1},
+                sealed={
+                    **evidence.identity(case.ask),
+                    **evidence.explanation(protected.findings, protected.decision),
+                    **routed,
+                },
+                texts={"prompt.masked": evidence.transcript(case.prompt)},
+                committed={"prompt.original": evidence.transcript(case.ask.prompt)},
+                values=evidence.values(protected.mapping),
+                subject=case.ask.subject,
+                retain_months=self._site.retain_months,
+                deadline=case.began + timedelta(seconds=2 * self._site.deadline_s),
+            )
+        )
+
+    async def answered(self, case: Case, last: Chunk, report: Report) -> None:
+        """Put a complete answer on record.
+
+        Raises:
+            LedgerUnavailableError: it is not durable; the answer MUST NOT be completed.
+        """
+        case.closed = True
+        finish = last.finish.value if last.finish else "stop"
+        await self._append(self._outcome(case, {"finish": finish}, last, report))
+
+    async def failed(self, case: Case, error: GatewayError) -> None:
+        """Put on record that there is no answer, unless an outcome is there already."""
+        if case.closed:
+            return
+        case.closed = True
+        await self._append(self._outcome(case, {"finish": "error", "error": error.code}))
+
+    async def refused(self, case: Case, error: GatewayError) -> None:
+        """Put a request that never reached a model on record: intent and outcome."""
+        await self.intent(case, "denied")
+        await self.failed(case, error)
+        error.receipt_id = self.receipt_id(case)
+
+    def cancelled(self, case: Case) -> None:
+        """As ``failed``, for a client that has gone: nobody is left to wait for durability."""
+        if case.closed:
+            return
+        case.closed = True
+        with contextlib.suppress(AuditError):  # the open intent is evidence enough
+            self._ledger.submit(self._outcome(case, {"finish": "cancelled"}))
+
+    def _outcome(
+        self,
+        case: Case,
+        features: Mapping[str, object],
+        last: Chunk | None = None,
+        report: Report | None = None,
+    ) -> Entry:
+        elapsed = self._clock() - case.began
+        usage = last.usage if last else None
+        return Entry(
+            event="outcome",
+            receipt_id=case.rid,
+            features={
+                **self._features(case),
+                **features,
+                "stages": evidence.stages(case.verdicts),
+            },
+            sealed={
+                **evidence.identity(case.ask),
+                **evidence.answered(usage, case.verdicts, elapsed, report),
+            },
+            texts={"answer.masked": "".join(case.generated)} if case.generated else {},
+            subject=case.ask.subject,
+            retain_months=self._site.retain_months,
+        )
+
+    def _features(self, case: Case) -> dict[str, object]:
+        protected, model = case.protected, case.route.model if case.route else None
+        return {
+            **evidence.who(case.ask),
+            **evidence.found(protected.findings),
+            "rules": evidence.rules(protected.decision),
+            "stream": case.ask.stream,
+            "isolation": "remote"
+            if model and model.backend == "remote"
+            else self._site.isolation(),
+            "digests": evidence.digests(
+                case.policies.refs,
+                detector=self._site.detector_digest,
+                model=model.digest if model else "",
+                template=model.template_digest if model else "",
+            ),
+        }
+
+    # --- other events -------------------------------------------------------------------------
+
+    async def event(
+        self,
+        name: str,
+        features: Mapping[str, object],
+        sealed: Mapping[str, object],
+        rid: str | None = None,
+    ) -> None:
+        """Put an event on record that is no request of a model.
+
+        Raises:
+            LedgerUnavailableError: it is not durable.
+        """
+        await self._append(
+            Entry(
+                event=name,
+                receipt_id=rid,
+                features=features,
+                sealed=sealed,
+                retain_months=self._site.retain_months,
+            )
+        )
+
+    async def failures(self, counts: Mapping[str, int]) -> None:
+        """Put a minute's requests without a valid key on record, as one.
+
+        Raises:
+            LedgerUnavailableError: it is not durable.
+        """
+        total = evidence.count_bucket(sum(counts.values()))
+        await self.event("auth.failures", {"count": total}, {"reasons": dict(counts)})
+
+    async def _append(self, entry: Entry) -> None:
+        try:
+            await asyncio.wrap_future(self._ledger.submit(entry))
+        except AuditError:
+            raise LedgerUnavailableError from None
+
+    # --- receipts -----------------------------------------------------------------------------
+
+    def receipt_id(self, case: Case) -> str:
+        """The id that the caller gets. The explanation stays in memory for a while."""
+        protected = case.protected
+        explained = evidence.explanation(protected.findings, protected.decision)
+        self._explanations.keep(case.rid, explained)
+        return self.owned_id(case.rid, case.ask.principal)
+
+    def owned_id(self, rid: str, principal: Principal) -> str:
+        """A receipt's id as its owner knows it: the record's id and a MAC binding the principal.
+
+        The ledger holds the first half only, so whoever steals it and the key cannot tell whose a
+        record is; whoever shows both halves and a key of this principal proves to own it.
+        """
+        mac = hmac.digest(self._site.owner_key, f"{rid}|{principal.id}".encode(), "sha256")
+        return f"{rid}-{mac[:_OWNER_TAG_BYTES].hex()}"
+
+    async def receipt(self, receipt_id: str, principal: Principal) -> Mapping[str, object]:
+        """What is on record under a receipt, with proofs, for its owner or an auditor.
+
+        Raises:
+            NotFoundError: no such receipt, or somebody else's: the two look the same.
+            LedgerUnavailableError: the ledger cannot be read.
+        """
+        rid = receipt_id.partition("-")[0]
+        owned = hmac.compare_digest(receipt_id.encode(), self.owned_id(rid, principal).encode())
+        if not owned and principal.role is not Role.AUDITOR:
+            raise NotFoundError
+        if len(rid) != _RID_LENGTH:
+            raise NotFoundError
+        try:
+            records = await asyncio.to_thread(self._ledger.find, rid)
+        except AuditError:
+            raise LedgerUnavailableError from None
+        if not records:
+            raise NotFoundError
+        return evidence.receipt(receipt_id, records, self._explanations.get(rid))
+
+
+class _Recent:
+    """Explanations of the latest receipts, in memory only: on disk they are sealed."""
+
+    def __init__(self, size: int = 1024) -> None:
+        self._size = size
+        self._kept: OrderedDict[str, Mapping[str, object]] = OrderedDict()
+
+    def keep(self, rid: str, explanation: Mapping[str, object]) -> None:
+        self._kept[rid] = explanation
+        while len(self._kept) > self._size:
+            self._kept.popitem(last=False)
+
+    def get(self, rid: str) -> Mapping[str, object] | None:
+        return self._kept.get(rid)

@@ -1,0 +1,92 @@
+"""`gateway serve`: one process, one listener, until SIGTERM."""
+
+from __future__ import annotations
+
+import gc
+import sys
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import msgspec
+import structlog
+import uvicorn
+
+from gateway import airgap
+from gateway import log as logging_setup
+from gateway.app import create_app
+from gateway.engine.wall import harden_process
+from gateway.settings import (
+    Server,
+    Settings,
+    check_listener,
+    home_from_environment,
+    is_demo,
+    load,
+)
+
+log = structlog.get_logger()
+
+_SWITCH_INTERVAL_S = 0.002
+_BACKLOG = 512
+_GRACE_S = 10
+
+
+def serve(*, host: str, port: int) -> None:
+    """Serve the home that the environment names.
+
+    Raises:
+        SettingsError: the gateway refuses to start.
+    """
+    logging_setup.configure()
+    harden_process()
+    home = home_from_environment()
+    settings = load(home)
+    server = msgspec.structs.replace(
+        settings.server, host=host or settings.server.host, port=port or settings.server.port
+    )
+    check_listener(server, demo=is_demo(home))
+    close_air_gap(settings, server)
+    # Detection runs in threads; the loop must not wait for their time slices.
+    sys.setswitchinterval(_SWITCH_INTERVAL_S)
+    app = create_app(settings, home)
+    gc.freeze()  # what is loaded by now lives as long as the process
+    config = uvicorn.Config(
+        app,
+        host=server.host,
+        port=server.port,
+        ssl_certfile=server.tls_certificate or None,
+        ssl_keyfile=server.tls_key or None,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        date_header=False,
+        proxy_headers=False,
+        lifespan="on",
+        backlog=_BACKLOG,
+        timeout_graceful_shutdown=_GRACE_S,
+    )
+    say(home, server)
+    uvicorn.Server(config).run()
+
+
+def close_air_gap(settings: Settings, server: Server) -> None:
+    """From here on this process may listen where the settings say and connect to upstreams only."""
+
+    def report(event: str) -> None:
+        log.error("air_gap_refused", code=event)
+
+    connect: list[airgap.Address] = []
+    for upstream in settings.upstream:
+        parts = urlsplit(upstream.url)
+        default = 443 if parts.scheme == "https" else 80
+        connect.append((parts.hostname or "", parts.port or default))
+    airgap.install(
+        airgap.tripwire(connect=connect, listen=[(server.host, server.port)], report=report)
+    )
+
+
+def say(home: Path, server: Server) -> None:
+    """Tell people where it listens; the log on stderr is for machines."""
+    scheme = "https" if server.tls_certificate else "http"
+    demo = " DEMO" if is_demo(home) else ""
+    print(f"Cloister{demo}: {scheme}://{server.host}:{server.port}  home {home}", flush=True)  # noqa: T201
