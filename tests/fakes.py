@@ -1,9 +1,9 @@
-"""A pipeline in memory, for tests of the HTTP surface: it answers as the real one would.
+"""A pipeline in memory, and the HTTP surface over it: it answers as the real one would.
 
-It keeps every request in ``asked``. The last user message is an instruction: ``SLOW`` never ends
-by itself, ``BREAK`` fails after its first piece, ``CUT`` ends without a last chunk, ``RAISE code``
-raises that error before the first piece, ``CALL name {json}`` calls a tool; anything else comes
-back as it was sent, in pieces of four characters.
+The pipeline keeps every request in ``asked``. The last user message is an instruction: ``SLOW``
+never ends by itself, ``BREAK`` fails after its first piece, ``CUT`` ends without a last chunk,
+``RAISE code`` raises that error before the first piece, ``CALL name {json}`` calls a tool;
+anything else comes back as it was sent, in pieces of four characters.
 """
 
 from __future__ import annotations
@@ -11,8 +11,15 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 from gateway import errors
+from gateway.api.auth import AuthFailures
+from gateway.api.keyfile import Grant, IssuedKey, KeyFile, issue_key
+from gateway.api.metrics import Metrics
+from gateway.api.routes import create_api
+from gateway.api.services import Limits
 from gateway.domain import (
     Ask,
     Chunk,
@@ -30,6 +37,7 @@ from gateway.domain import (
 from gateway.pii.mask import Replacement
 from gateway.pipeline import Answering, Deidentified, DeidentifyAsk
 
+NOW = datetime(2031, 5, 4, 12, 0, tzinfo=UTC)
 CARD = ModelCard("house/small", "ab" * 32, "llama", 1000, 2048, tags=frozenset({"local", "en"}))
 USAGE = Usage(prompt_tokens=11, completion_tokens=5)
 
@@ -52,6 +60,7 @@ class PipelineInMemory:
     refusals: list[tuple[str, str, Purpose | None]] = field(default_factory=list)
     refusal_error: errors.GatewayError | None = None
     running: int = 0
+    begun: asyncio.Event = field(default_factory=asyncio.Event)
     closed: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def chat(self, ask: Ask) -> Answering:
@@ -62,6 +71,7 @@ class PipelineInMemory:
         if order == "SLOW START":
             await self._slow_start()
         self.running += 1
+        self.begun.set()
         return Answering(
             receipt_id=f"r{len(self.asked)}",
             model=CARD.name,
@@ -80,6 +90,7 @@ class PipelineInMemory:
 
     async def _slow_start(self) -> None:
         self.running += 1
+        self.begun.set()
         try:
             await asyncio.sleep(3600)
         finally:
@@ -136,3 +147,51 @@ class PipelineInMemory:
             raise self.refusal_error
         self.refusals.append((error.code, principal.id, purpose))
         return f"f{len(self.refusals)}"
+
+
+class House:
+    """An API with keys for a clinician, an auditor and an admin, over a pipeline in memory."""
+
+    def __init__(self, path: Path, **limits: float) -> None:
+        self.path = path
+        self.now = NOW
+        self.pipeline = PipelineInMemory()
+        self.recorded: list[dict[str, int]] = []
+        self.reasons: list[str] | Exception = []
+        self.metrics = Metrics()
+        self.keys = {
+            "dr-quill": self.issue("dr-quill", Role.CLINICIAN),
+            "auditor": self.issue("auditor", Role.AUDITOR, Purpose.OPERATIONS),
+            "admin": self.issue("admin", Role.ADMIN, Purpose.OPERATIONS),
+        }
+        self.failures = AuthFailures(self._record)
+        self.app = create_api(
+            self.pipeline,
+            KeyFile(path, lambda: self.now),
+            self.failures,
+            self._ready,
+            limits=Limits(**limits),
+            metrics=self.metrics,
+        )
+
+    def issue(self, principal: str, role: Role, purpose: Purpose = Purpose.TREATMENT) -> IssuedKey:
+        grant = Grant(
+            principal=principal,
+            role=role,
+            purposes=frozenset({purpose, Purpose.RESEARCH}),
+            default_purpose=purpose,
+            expires=NOW + timedelta(days=1),
+            matters=frozenset({"matter-7"}),
+        )
+        return issue_key(self.path, grant, NOW)
+
+    async def _record(self, counts: Mapping[str, int]) -> None:
+        self.recorded.append(dict(counts))
+
+    async def _ready(self) -> list[str]:
+        if isinstance(self.reasons, Exception):
+            raise self.reasons
+        return self.reasons
+
+    def headers(self, who: str = "dr-quill", **more: str) -> dict[str, str]:
+        return {"Authorization": f"Bearer {self.keys[who].secret}", **more}

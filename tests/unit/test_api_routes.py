@@ -4,72 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import json
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 import pytest
 from litestar.testing import AsyncTestClient
 
 from gateway import errors
 from gateway.api.auth import AuthFailures
-from gateway.api.keyfile import Grant, KeyFile, Refusal, issue_key, revoke_key
-from gateway.api.metrics import Metrics
+from gateway.api.keyfile import Refusal, revoke_key
 from gateway.api.problems import TABLE
-from gateway.api.routes import create_api
-from gateway.api.services import Limits
-from gateway.domain import Purpose, Role, Sampling
-from tests.fakes import CARD, PipelineInMemory, error_classes
+from gateway.domain import Purpose, Sampling
+from tests.fakes import CARD, NOW, House, error_classes
 
-NOW = datetime(2031, 5, 4, 12, 0, tzinfo=UTC)
 CHAT = "/v1/chat/completions"
 PLANTED = "Ottoline-078051120"
-
-
-class House:
-    """An API with keys for a clinician, an auditor and an admin, over a pipeline in memory."""
-
-    def __init__(self, path, **limits: float) -> None:
-        self.path = path
-        self.now = NOW
-        self.pipeline = PipelineInMemory()
-        self.recorded: list[dict[str, int]] = []
-        self.reasons: list[str] | Exception = []
-        self.metrics = Metrics()
-        self.keys = {
-            "dr-quill": self.issue("dr-quill", Role.CLINICIAN),
-            "auditor": self.issue("auditor", Role.AUDITOR, Purpose.OPERATIONS),
-            "admin": self.issue("admin", Role.ADMIN, Purpose.OPERATIONS),
-        }
-        self.failures = AuthFailures(self._record)
-        self.app = create_api(
-            self.pipeline,
-            KeyFile(path, lambda: self.now),
-            self.failures,
-            self._ready,
-            limits=Limits(**limits),
-            metrics=self.metrics,
-        )
-
-    def issue(self, principal: str, role: Role, purpose: Purpose = Purpose.TREATMENT):
-        grant = Grant(
-            principal=principal,
-            role=role,
-            purposes=frozenset({purpose, Purpose.RESEARCH}),
-            default_purpose=purpose,
-            expires=NOW + timedelta(days=1),
-            matters=frozenset({"matter-7"}),
-        )
-        return issue_key(self.path, grant, NOW)
-
-    async def _record(self, counts) -> None:
-        self.recorded.append(dict(counts))
-
-    async def _ready(self):
-        if isinstance(self.reasons, Exception):
-            raise self.reasons
-        return self.reasons
-
-    def headers(self, who: str = "dr-quill", **more: str) -> dict[str, str]:
-        return {"Authorization": f"Bearer {self.keys[who].secret}", **more}
 
 
 @pytest.fixture
