@@ -16,12 +16,12 @@ import tomllib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, BinaryIO, Final
 
 from gateway.domain import Decoding
-from gateway.engine.gguf_header import read_header
+from gateway.engine.gguf_header import GgufHeader, read_header
 from gateway.engine.model_file import ModelSpec, check_file
-from gateway.errors import GatewayError, ModelFileError, SettingsError, UnknownModelError
+from gateway.errors import ModelFileError, SettingsError, UnknownModelError
 
 FOLDER: Final = "models"
 LIST_FILE: Final = "models.toml"
@@ -135,13 +135,12 @@ def add_model(home: Path, path: Path, new: NewModel) -> ModelRecord:
     with _locked(folder):
         if new.name in {record.spec.name for record in list_models(home)}:
             raise SettingsError("A model of this name exists.")
-        target = folder / f"{new.name}.gguf"
+        spec = _copy(path, folder / f"{new.name}.gguf", new)
+        record = ModelRecord(spec, added=new.added)
         try:
-            spec = _copy(path, target, new)
-            record = ModelRecord(spec, added=new.added)
             _write_list(folder, (*_read_list(home), record))
-        except GatewayError:
-            target.unlink(missing_ok=True)
+        except SettingsError:
+            spec.path.unlink(missing_ok=True)
             raise
     return record
 
@@ -170,16 +169,14 @@ def _copy(source: Path, target: Path, new: NewModel) -> ModelSpec:
             read_header(original, os.fstat(original.fileno()).st_size)  # before gigabytes move
             original.seek(0)
             descriptor = os.open(target, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
-            with os.fdopen(descriptor, "r+b") as copy:
-                shutil.copyfileobj(original, copy, 1 << 20)
-                copy.flush()
-                os.fsync(copy.fileno())
-                copy.seek(0)
-                header, digest = check_file(copy, None)
+            try:
+                header, digest = _fill(descriptor, original)
+            except (OSError, ModelFileError):
+                target.unlink(missing_ok=True)
+                raise
     except FileExistsError:
         raise SettingsError("A file of this name lies in the models folder already.") from None
     except OSError:
-        target.unlink(missing_ok=True)
         raise SettingsError("The model file could not be copied into the home.") from None
     declared = header.metadata.get("cloister.decoding")
     quotes = declared == Decoding.EXTRACTIVE.value
@@ -193,6 +190,15 @@ def _copy(source: Path, target: Path, new: NewModel) -> ModelSpec:
         zone=new.zone,
         license=new.license,
     )
+
+
+def _fill(descriptor: int, original: BinaryIO) -> tuple[GgufHeader, str]:
+    with os.fdopen(descriptor, "r+b") as copy:
+        shutil.copyfileobj(original, copy, 1 << 20)
+        copy.flush()
+        os.fsync(copy.fileno())
+        copy.seek(0)
+        return check_file(copy, None)
 
 
 # --- the list -----------------------------------------------------------------------------------

@@ -6,9 +6,12 @@ needs is imported before the wall stands, and the wall stands before a byte of t
 
 from __future__ import annotations
 
+import contextlib
+import importlib.util
 import os
 import select
 import sys
+import types
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
@@ -257,19 +260,31 @@ def enclose(isolation: str) -> str:
     return wall.NONE if isolation == wall.NONE else wall.raise_wall()
 
 
+def bind_library() -> None:
+    """Make ``llama_cpp.llama_cpp`` importable without its package's ``__init__``.
+
+    That would bring numpy, sockets, SQLite and a thread pool into the child, and a third of a
+    second; the binding needs none of them.
+    """
+    found = importlib.util.find_spec("llama_cpp")
+    if found is None or found.submodule_search_locations is None:
+        raise ModuleNotFoundError("llama_cpp")
+    package = types.ModuleType("llama_cpp")
+    package.__path__ = found.submodule_search_locations
+    sys.modules["llama_cpp"] = package
+
+
 def main() -> None:
     """Serve until the gateway closes the pipe. Arguments: root, descriptor, isolation."""
     descriptor, isolation = int(sys.argv[2]), sys.argv[3]
-    os.environ["OPENBLAS_NUM_THREADS"] = "1"  # numpy's threads would start before the wall
+    bind_library()
     from gateway.engine import native  # noqa: PLC0415 - after the line above
 
     native.silence()
     stream = native.open_stream(descriptor)
     channel = Channel()
-    try:
+    with contextlib.suppress(EOFError):
         serve(channel, lambda: enclose(isolation), stream)
-    except EOFError:
-        return
 
 
 def serve(channel: Channel, raise_wall: Callable[[], str], stream: int) -> None:
