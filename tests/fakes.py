@@ -9,10 +9,12 @@ anything else comes back as it was sent, in pieces of four characters.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+
+from litestar.handlers import HTTPRouteHandler
 
 from gateway import errors
 from gateway.api.auth import AuthFailures
@@ -152,7 +154,9 @@ class PipelineInMemory:
 class House:
     """An API with keys for a clinician, an auditor and an admin, over a pipeline in memory."""
 
-    def __init__(self, path: Path, **limits: float) -> None:
+    def __init__(
+        self, path: Path, *, pages: Sequence[HTTPRouteHandler] = (), **limits: float
+    ) -> None:
         self.path = path
         self.now = NOW
         self.pipeline = PipelineInMemory()
@@ -172,6 +176,7 @@ class House:
             self._ready,
             limits=Limits(**limits),
             metrics=self.metrics,
+            pages=pages,
         )
 
     def issue(self, principal: str, role: Role, purpose: Purpose = Purpose.TREATMENT) -> IssuedKey:

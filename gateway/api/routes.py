@@ -7,6 +7,7 @@ import contextlib
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
+import structlog
 from litestar import Litestar, Router
 from litestar.di import Provide
 from litestar.response import Response
@@ -17,6 +18,7 @@ from gateway.api.metrics import OTHER, Metrics
 from gateway.api.problems import exception_handler
 from gateway.api.services import Limits, Readiness, Services
 from gateway.api.stream import ClientGoneError
+from gateway.errors import GatewayError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Sequence
@@ -26,6 +28,8 @@ if TYPE_CHECKING:
 
     from gateway.api.keyfile import KeyFile, Refusal
     from gateway.pipeline import Pipeline
+
+log = structlog.get_logger()
 
 _CLIENT_CLOSED_REQUEST = 499  # nginx's number; nobody is left to read it
 _HEADERS = (
@@ -77,7 +81,8 @@ def create_api(  # noqa: PLR0913 - the parts of an application, named one by one
             Exception: exception_handler(metrics.failed),
         },
         before_send=[_finish_headers(metrics)],
-        lifespan=[_recording(failures), *lifespan],
+        # Left in reverse: the last failures go on record before the ledger of the others closes.
+        lifespan=[*lifespan, _recording(failures)],
         request_max_body_size=limits.body_bytes,
         # Nothing of a request may reach a log, and the default documentation pages load scripts
         # from elsewhere.
@@ -118,6 +123,9 @@ def _recording(failures: AuthFailures) -> Callable[[Litestar], Any]:
             task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await task
-            await failures.flush()
+            try:
+                await failures.flush()
+            except GatewayError as error:  # the end of the process cannot be refused
+                log.error("auth_failures_not_recorded", code=error.code)  # noqa: TRY400
 
     return running
