@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import Any
 
 from audit.checkpoint import Checkpoint, SignedReceipt
-from audit.errors import KeyStoreError, LedgerError
+from audit.errors import KeyStoreError, LedgerError, MissingError, NoteError
 from audit.keys import KeyStore, load_auditors, save_auditors
 from audit.merkle import Frontier, inclusion_proof, leaf_hash
 from audit.record import Entry, deadline_minute, expiry_month, minute, parse
@@ -255,7 +255,7 @@ class Ledger:
                 intent
                 for intent in reader.pending()
                 if intent.boot != self.boot
-                or (intent.deadline is not None and intent.deadline < now)
+                or (intent.deadline is not None and intent.deadline <= now)
             )
 
     # --- the writer thread ---
@@ -415,10 +415,12 @@ class Ledger:
                 raise LedgerError("this key store belongs to another ledger")
             if newest is None:
                 return 0
-            checkpoint = Checkpoint.open(newest[1], self._signer.public)
-            if checkpoint.size > size:
-                raise LedgerError("the ledger is shorter than its newest checkpoint")
-            if Frontier.load(checkpoint.size, reader.node).root() != checkpoint.root:
+            try:
+                checkpoint = Checkpoint.open(newest[1], self._signer.public)
+                root = Frontier.load(checkpoint.size, reader.node).root()
+            except (NoteError, MissingError):
+                raise LedgerError("the ledger contradicts its newest checkpoint") from None
+            if checkpoint.size > size or checkpoint.root != root:
                 raise LedgerError("the ledger contradicts its newest checkpoint")
             return checkpoint.size
 

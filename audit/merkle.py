@@ -135,6 +135,7 @@ def verify_inclusion(
     """RFC 9162 §2.1.3.2. Raises ProofError unless ``leaf`` is leaf ``index`` under ``root``."""
     if not 0 <= index < size:
         raise ProofError("the index is not in the tree")
+    _check_lengths(leaf, root, *proof)
     current = leaf
     for sibling, on_left in _steps(index, size - 1, proof):
         current = node_hash(sibling, current) if on_left else node_hash(current, sibling)
@@ -148,6 +149,7 @@ def verify_consistency(
     """RFC 9162 §2.1.4.2. Raises ProofError unless the new tree extends the old one."""
     if not 0 < old <= new:
         raise ProofError("the sizes are not those of a grown tree")
+    _check_lengths(old_root, new_root, *proof)
     if old == new:
         if proof or old_root != new_root:
             raise ProofError("two roots for one size, or a proof where none is needed")
@@ -164,6 +166,11 @@ def verify_consistency(
             from_new = node_hash(from_new, sibling)
     if from_old != old_root or from_new != new_root:
         raise ProofError("the proof leads to another root")
+
+
+def _check_lengths(*hashes: bytes) -> None:
+    if any(len(value) != HASH_BYTES for value in hashes):
+        raise ProofError("a hash is not 32 bytes long")
 
 
 def _steps(position: int, last: int, proof: Sequence[bytes]) -> Iterator[tuple[bytes, bool]]:

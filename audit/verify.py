@@ -367,5 +367,5 @@ def _open_intents(log: _Log, now: str | None) -> Iterator[OpenIntent]:
         for index, header in intents:
             if index < newest and log.started.get(header.boot, -1) != newest:
                 yield OpenIntent(index, rid, header.minute, "crashed")
-            elif now is not None and header.deadline is not None and header.deadline < now:
+            elif now is not None and header.deadline is not None and header.deadline <= now:
                 yield OpenIntent(index, rid, header.minute, "overdue")
