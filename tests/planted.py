@@ -20,8 +20,7 @@ EMAIL = "z.quorvex@example.org"
 CARD = "4111 1111 1111 1111"  # a published test number
 
 LETTER = (
-    f"Patient: Mrs. {NAME}. MRN: {MRN}. SSN: {SSN}. Phone: {PHONE}. "
-    f"E-mail: {EMAIL}. Card: {CARD}."
+    f"Patient: Mrs. {NAME}. MRN: {MRN}. SSN: {SSN}. Phone: {PHONE}. E-mail: {EMAIL}. Card: {CARD}."
 )
 VALUES = (NAME, "Quorvex", MRN, SSN, PHONE, EMAIL, CARD)
 

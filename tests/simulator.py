@@ -88,9 +88,7 @@ class Upstream:
         if text.startswith("SLOW "):
             text, pause = "word " * int(text.split()[1]), self.pause_s
         deltas: list[dict[str, Any]] = [{"role": "assistant"}]
-        deltas += [
-            {"content": text[i : i + self.chunk]} for i in range(0, len(text), self.chunk)
-        ]
+        deltas += [{"content": text[i : i + self.chunk]} for i in range(0, len(text), self.chunk)]
         if message.get("tool_calls"):
             call = message["tool_calls"][0]
             arguments = call["function"]["arguments"]
@@ -104,9 +102,7 @@ class Upstream:
             for delta in deltas:
                 time.sleep(pause)
                 self._event(handler, {"choices": [{"index": 0, "delta": delta}]})
-            self._event(
-                handler, {"choices": [{"index": 0, "delta": {}, "finish_reason": finish}]}
-            )
+            self._event(handler, {"choices": [{"index": 0, "delta": {}, "finish_reason": finish}]})
             usage = {"prompt_tokens": 7, "completion_tokens": 5, "total_tokens": 12}
             self._event(handler, {"choices": [], "usage": usage})
             handler.wfile.write(b"data: [DONE]\n\n")

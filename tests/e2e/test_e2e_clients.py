@@ -69,9 +69,7 @@ def test_the_async_sdk_runs_many_at_once(gateway):
     """Eight requests side by side each get their own values back, never a neighbour's."""
 
     async def run() -> list[str]:
-        client = openai.AsyncOpenAI(
-            base_url=f"{gateway.url}/v1", api_key=gateway.keys["clinician"]
-        )
+        client = openai.AsyncOpenAI(base_url=f"{gateway.url}/v1", api_key=gateway.keys["clinician"])
         async with client:
             answers = await asyncio.gather(
                 *(
@@ -159,9 +157,7 @@ def test_a_client_that_leaves_ends_generation(gateway, upstream):
     """Closing a stream closes the upstream's, and the outcome says that it was cut short."""
     upstream.cut_short.clear()
     with openai.OpenAI(base_url=f"{gateway.url}/v1", api_key=gateway.keys["clinician"]) as client:
-        stream = client.chat.completions.create(
-            model="auto", messages=ask("SLOW 400"), stream=True
-        )
+        stream = client.chat.completions.create(model="auto", messages=ask("SLOW 400"), stream=True)
         receipt = stream.response.headers["x-receipt-id"]
         next(iter(stream))
         stream.close()
@@ -178,9 +174,7 @@ def _finish(client: openai.OpenAI, receipt: str) -> object:
 
 def test_a_receipt_is_its_owners_or_an_auditors(gateway, client):
     """Somebody else gets 404, as for a receipt that does not exist."""
-    answer = client.chat.completions.with_raw_response.create(
-        model="auto", messages=ask(LETTER)
-    )
+    answer = client.chat.completions.with_raw_response.create(model="auto", messages=ask(LETTER))
     path = f"/receipts/{answer.headers['x-receipt-id']}"
     own = client.get(path, cast_to=object)
     assert [record["event"] for record in own["records"]] == ["intent", "outcome"]

@@ -90,7 +90,9 @@ def test_a_role_that_no_rule_permits_is_denied_by_silence():
     """The denial cites the clause that the policy gives for its silence."""
     lawyer = Principal("p2", Role.LAWYER, frozenset({Purpose.TREATMENT}), Purpose.TREATMENT)
     decision = ask(base(MASK), principal=lawyer)
-    assert [(c.rule, c.clause, c.file) for c in decision.denied] == [("silence", "S 1", "base.yaml")]
+    assert [(c.rule, c.clause, c.file) for c in decision.denied] == [
+        ("silence", "S 1", "base.yaml")
+    ]
 
 
 def test_a_purpose_that_the_key_lacks_is_denied():
@@ -266,7 +268,7 @@ def test_within_its_dates_a_policy_decides(now):
 
 
 def test_a_request_can_add_a_policy_and_remove_none():
-    """Naming a policy in force changes nothing; an available one joins; an unknown one is an error."""
+    """A policy in force changes nothing, an available one joins, an unknown one is an error."""
     strict = overlay(rule("strict", "operator: redact"), name="strict")
     policies = PolicySet([base(MASK, RESTORE)], available=[strict])
     assert policies.plus(()) is policies

@@ -54,7 +54,10 @@ def test_a_policy_is_read_as_it_is_written():
     ).replace("silence:", "expires: 2030-12-31\ngroups:\n  numbers: [US_SSN, IBAN_CODE]\nsilence:")
     policy = load(text)
     assert (policy.name, policy.version, policy.kind) == ("sample", "1.2.3", Kind.BASE)
-    assert (policy.effective.isoformat(), policy.expires.isoformat()) == ("2025-01-01", "2030-12-31")
+    assert (policy.effective.isoformat(), policy.expires.isoformat()) == (
+        "2025-01-01",
+        "2030-12-31",
+    )
     assert policy.silence.clause == "X 1"
     assert policy.digest == hashlib.sha256(text.encode()).hexdigest()
     first, second = policy.rules
@@ -171,7 +174,9 @@ FAULTS = {
     ),
     "permit everybody": (with_rule("    then:\n      permit: true\n"), "25:7", "for everybody"),
     "permit and deny": (
-        with_rule("    when:\n      role: [lawyer]\n    then:\n      permit: true\n      deny: true\n"),
+        with_rule(
+            "    when:\n      role: [lawyer]\n    then:\n      permit: true\n      deny: true\n"
+        ),
         "27:7",
         "two rules",
     ),
