@@ -288,3 +288,7 @@ def _print(output: Output, document: Mapping[str, object], lines: Sequence[str])
 def _fault(message: str) -> None:
     plain = "NO_COLOR" in os.environ or not sys.stderr.isatty()
     typer.echo(message if plain else typer.style(message, fg="red"), err=True)
+
+
+if __name__ == "__main__":
+    main()

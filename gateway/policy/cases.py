@@ -148,7 +148,7 @@ def _evaluate(
     policies: PolicySet, case: Case, role: Role, purpose: Purpose, entity: str | None
 ) -> Result:
     decision = sample(policies, role, purpose, entity)
-    cited = frozenset(citation.rule for citation in all_citations(decision))
+    cited = frozenset(citation.rule for citation in deciding_citations(decision))
     return Result(case, role, purpose, entity, tuple(_faults(case.expect, decision, cited)), cited)
 
 
@@ -162,11 +162,10 @@ def sample(policies: PolicySet, role: Role, purpose: Purpose, entity: str | None
     return decide(policies, principal=principal, purpose=purpose, findings=findings, now=now)
 
 
-def all_citations(decision: Decision) -> tuple[Citation, ...]:
-    """Every citation of a decision, those that decide on the values first."""
-    return (
+def deciding_citations(decision: Decision) -> tuple[Citation, ...]:
+    """The citations of what was decided: the denial's alone where there is one."""
+    return decision.denied or (
         *(citation for ruling in decision.rulings for citation in ruling.citations),
-        *decision.denied,
         *(citation for stage in decision.stages for citation in stage.citations),
         *decision.citations,
     )
