@@ -11,7 +11,7 @@ values, and "ANNA-SCHMIDT" is a place of "Anna Schmidt". What keeps ordinary tex
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import NamedTuple
@@ -33,12 +33,16 @@ class Place(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Scanned:
-    """A text as the matcher reads it: words with offsets into ``text``, escapes undone."""
+    """A text as the matcher reads it: words with offsets into ``text``, escapes undone.
+
+    ``at`` leads from a word to its places in ``words`` (a word in s also without it); ``digits``
+    are the places of words of digits.
+    """
 
     text: str = field(repr=False)
-    words: tuple[Word, ...] = field(repr=False)
-    folds: frozenset[str] = field(repr=False)
-    has_digits: bool
+    words: Sequence[Word] = field(repr=False)
+    at: Mapping[str, Sequence[int]] = field(repr=False)
+    digits: Sequence[int]
 
     @classmethod
     def of(cls, text: str, escaped: View | None) -> Scanned:
@@ -49,9 +53,13 @@ class Scanned:
                 Word(*escaped.source_span(word.start, word.end), word.fold)
                 for word in words(escaped.text)
             ]
-        folds = {word.fold for word in found}
-        folds |= {fold[:-1] for fold in folds if fold.endswith("s")}
-        return cls(text, tuple(found), frozenset(folds), any(f[:1].isdigit() for f in folds))
+        at: dict[str, list[int]] = {}
+        for index, word in enumerate(found):
+            at.setdefault(word.fold, []).append(index)
+        digits = sorted(i for fold, places in at.items() if fold[0].isdigit() for i in places)
+        for fold in [fold for fold in at if fold[-1] == "s" and len(fold) > _GENITIVE]:
+            at[fold[:-1]] = at.get(fold[:-1], []) + at[fold]
+        return cls(text, found, at, digits)
 
 
 class _Pattern(NamedTuple):
@@ -98,24 +106,22 @@ class Known:
 
     def may_stand_in(self, scanned: Scanned) -> bool:
         """False where none of the values can stand. Cheap; True promises nothing."""
-        if self._by_digits and scanned.has_digits:
-            return True
-        return not scanned.folds.isdisjoint(self._by_head)
+        return bool(self._by_digits and scanned.digits) or not self._by_head.keys().isdisjoint(
+            scanned.at.keys()
+        )
 
     def places(self, scanned: Scanned) -> list[Place]:
-        """Every place of every value, overlapping ones too."""
-        if not self.may_stand_in(scanned):
-            return []
+        """Every place of every value, overlapping ones too; in no order."""
         found: list[Place] = []
-        for index, word in enumerate(scanned.words):
-            fold = word.fold
-            if self._by_digits and fold[0].isdigit():
-                found += self._digit_places(scanned, index)
-            for head in (fold, fold[:-1]) if fold.endswith("s") else (fold,):
-                for pattern in self._by_head.get(head, ()):
+        for head, patterns in self._by_head.items():
+            for index in scanned.at.get(head, ()):
+                for pattern in patterns:
                     place = _place(scanned, index, pattern)
                     if place is not None:
                         found.append(place)
+        if self._by_digits:
+            for index in scanned.digits:
+                found += self._digit_places(scanned, index)
         return found
 
     def _digit_places(self, scanned: Scanned, index: int) -> Iterable[Place]:

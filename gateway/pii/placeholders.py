@@ -26,7 +26,7 @@ REDACTED = "[REDACTED]"
 MAX_TYPE = 40
 MAX_DIGITS = 6
 
-_OPEN = r"(?:\\?<|&lt;|&\#0{0,4}60;|&\#x0{0,4}3c;|\\u003c|\uff1c)"
+_OPEN = r"(?:<|&lt;|&\#0{0,4}60;|&\#x0{0,4}3c;|\\u003c|\uff1c)"
 _CLOSE = r"(?:\\?>|&gt;|&\#0{0,4}62;|&\#x0{0,4}3e;|\\u003e|\uff1e)"
 _BAR = r"\\?_"
 _TYPE = rf"[A-Z](?:[A-Z]|{_BAR}(?=[A-Z])){{0,{MAX_TYPE - 1}}}"

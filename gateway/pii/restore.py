@@ -24,7 +24,7 @@ from dataclasses import dataclass
 
 from gateway.errors import RestoreError
 from gateway.pii import jsontext, placeholders
-from gateway.pii.contexts import closed, paragraph
+from gateway.pii.contexts import LeftContext
 from gateway.pii.mask import Value
 from gateway.pii.placeholders import LITERAL, Found
 
@@ -252,7 +252,7 @@ class _Filler:
     def report(self) -> Report:
         return Report(self._restored, self._hidden, self._withheld, self._unknown)
 
-    def fill(self, found: Found, raw: str, left: str) -> str:
+    def fill(self, found: Found, raw: str, *, closed: bool) -> str:
         value = self._mapping.get(found.canonical)
         if value is None:
             self._unknown += 1
@@ -261,7 +261,7 @@ class _Filler:
             if not (self._allowed and value.restore):
                 self._hidden += 1
                 return placeholders.tagged(found.canonical, self._tag)
-            if closed(left):
+            if closed:
                 self._withheld += 1
                 return placeholders.tagged(found.canonical, self._tag)
         self._restored += 1
@@ -285,7 +285,8 @@ class _Text:
     def __init__(self, filler: _Filler) -> None:
         self._filler = filler
         self._held = ""
-        self._left: list[str] = []
+        self._left = LeftContext()
+        self._unread: list[str] = []  # written, and not fed to the left context yet
 
     def feed(self, text: str, *, final: bool) -> str:
         text = self._held + text
@@ -302,7 +303,7 @@ class _Text:
                 break
             if isinstance(found, Found):
                 raw = text[position : found.end]
-                self._write(self._filler.fill(found, raw, self._context()), out)
+                self._write(self._filler.fill(found, raw, closed=self._closed()), out)
                 position = found.end
             else:
                 self._write(text[position], out)
@@ -313,9 +314,9 @@ class _Text:
     def _write(self, text: str, out: list[str]) -> None:
         if text:
             out.append(text)
-            self._left.append(text)
+            self._unread.append(text)
 
-    def _context(self) -> str:
-        left = paragraph("".join(self._left))
-        self._left = [left]
-        return left
+    def _closed(self) -> bool:
+        self._left.feed("".join(self._unread))
+        self._unread.clear()
+        return self._left.closed()
