@@ -155,7 +155,8 @@ class Supervisor:
                 drain.add_done_callback(self._drains.discard)
 
     async def _take_slot(self, prompt: Prompt, deadline: float) -> _Slot:
-        if self._waiting > self._limits.queue or (self._turn.locked() and not self._limits.queue):
+        busy = self._turn.locked() or self._waiting
+        if busy and self._waiting >= self._limits.queue:
             raise BusyError
         self._waiting += 1
         try:

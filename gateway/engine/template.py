@@ -8,6 +8,8 @@ are parsed) or a user's (they are not). A user who writes ``<|im_end|>`` writes 
 
 from __future__ import annotations
 
+import contextlib
+import importlib
 import json
 import re
 from collections.abc import Sequence
@@ -25,6 +27,14 @@ PLAIN: Final = (
     "{% for message in messages %}{{ message.role }}: {{ message.content }}\n{% endfor %}assistant:"
 )
 _MAX_RENDERED: Final = 1024 * 1024  # characters of template text, contents not counted
+
+
+# Jinja imports and looks up parts of itself only when they are needed; behind the wall that fails.
+_REHEARSAL: Final = (
+    "{%- macro m(x) -%}{{ x | tojson(indent=1) }}{%- endmacro -%}"
+    "{% for a in messages if a %}{{ 'x\\n' + m(a.role) | trim }}{% break %}{% endfor %}"
+    "{% set n = namespace(k='\u00e9') %}{{ n.k }}"
+)
 
 
 class TemplateFailedError(Exception):
@@ -84,6 +94,15 @@ class ChatTemplate:
         return _cut(text, nonce, contents)
 
 
+def rehearse() -> None:
+    """Load all that compiling, rendering and failing need. MUST run before the wall stands."""
+    importlib.import_module("jinja2.debug")
+    ChatTemplate(_REHEARSAL, bos="", eos="").render([Turn("user", "")], "n")
+    for broken in ("{% if %}", "{{ raise_exception('x') }}", "{{ x.y.z }}"):
+        with contextlib.suppress(TemplateFailedError):
+            ChatTemplate(broken, bos="", eos="").render([Turn("user", "")], "n")
+
+
 def _message(turn: Turn, hide: Any) -> dict[str, Any]:
     # An empty content stays empty: templates ask whether there is one.
     message: dict[str, Any] = {
@@ -117,8 +136,8 @@ def _cut(text: str, nonce: str, contents: Sequence[str]) -> list[Piece]:
     return pieces
 
 
-def _to_json(value: Any, **_: Any) -> str:
-    return json.dumps(value, ensure_ascii=False)
+def _to_json(value: Any, indent: int | None = None, **_: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, indent=indent)
 
 
 def _refuse(_: object = None) -> NoReturn:

@@ -31,7 +31,7 @@ from gateway.engine.extractive import (
     quote,
 )
 from gateway.engine.sentences import Reading, read
-from gateway.engine.template import ChatTemplate, Piece, TemplateFailedError
+from gateway.engine.template import ChatTemplate, Piece, TemplateFailedError, rehearse
 
 _STDIN, _STDOUT = 0, 1
 _SEED_BITS = 32
@@ -281,6 +281,7 @@ def main() -> None:
     from gateway.engine import native  # noqa: PLC0415 - after the line above
 
     native.silence()
+    rehearse()
     stream = native.open_stream(descriptor)
     channel = Channel()
     with contextlib.suppress(EOFError):
