@@ -19,6 +19,12 @@ CASE_NAME = "case-name"
 
 _PARTY = r"(?:[A-Z][\w.'\u2019&-]{0,40}|<[A-Z_]{2,41}[0-9_]{1,14}(?::[a-z0-9]{1,16})?>)"
 _PARTIES = rf"{_PARTY}(?: (?:{_PARTY}|of|the|and|de|van|von|&)){{0,6}}"
+_VERSUS = re.compile(r" vs?\.? ")
+_LEFT = re.compile(rf"(?<!\w){_PARTIES}\Z")
+_RIGHT = re.compile(_PARTIES)
+_LOOK_BACK = 160
+"""Characters before "v." in which the first party is looked for."""
+
 _US_REPORTERS = (
     r"U\. ?S\.|S\. ?Ct\.|L\. ?Ed\.(?: ?2d)?|F\.(?: ?(?:2d|3d|4th))?|F\. ?Supp\.(?: ?[23]d)?"
     r"|[AP]\.(?: ?[23]d)|N\. ?[EWY]\.(?: ?[23]d)?|S\. ?[EW]\.(?: ?[23]d)?|So\.(?: ?[23]d)?"
@@ -60,7 +66,6 @@ _KINDS = (
             re.IGNORECASE,
         ),
     ),
-    (CASE_NAME, re.compile(rf"(?<!\w){_PARTIES} (?:v\.?|vs\.?) {_PARTIES}")),
 )
 _ONE_SPELLING = (
     ("vs.", "v."),
@@ -69,8 +74,10 @@ _ONE_SPELLING = (
     ("\u00a7\u00a7", "sec."),
     ("\u00a7", "sec."),
 )
-_OPENERS = frozenset({"In", "See", "Under", "Per", "And", "But", "As", "The", "Cf.", "Like"})
-"""Words that open a sentence and are no part of the name that follows."""
+_OPENER = re.compile(r"(?:In|See|Under|Per|And|But|As|The|Cf\.|Like) (?=\S)")
+"""A word that opens a sentence and is no part of the name that follows."""
+
+_BLANKS = {ord(each): " " for each in "\n\r\t\v\f\u00a0\u2009\u202f"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,19 +94,35 @@ class Citations:
 
 
 def _unverified(answer: str, prompt: str) -> Iterator[Evidence]:
+    known: dict[str, set[str]] = {}
+    shortened: dict[str, set[str]] = {}
+    for kind, start, end in _citations(prompt):
+        parts = _parts(kind, prompt[start:end])
+        known.setdefault(kind, set()).add(_join(parts))
+        shortened.setdefault(kind, set()).update(_shorter(kind, parts))
+    for kind, start, end in _citations(answer):
+        parts = _parts(kind, answer[start:end])
+        # The answer may cite less of it than the prompt ("Article 6" for "Article 6(1)"); of a
+        # name it may also hold more, where a capitalised word stands before or after it.
+        more = kind == CASE_NAME and not known.get(kind, set()).isdisjoint(_shorter(kind, parts))
+        if not more and _join(parts) not in shortened.get(kind, ()):
+            yield {"kind": kind, "start": start, "end": end}
+
+
+def _citations(text: str) -> Iterator[tuple[str, int, int]]:
+    """Every citation of a text: its kind and where it stands."""
+    # A line may end inside of one; blanks for line ends keep the offsets.
+    flat = text.translate(_BLANKS)
     for kind, pattern in _KINDS:
-        written = [_parts(kind, match.group()) for match in pattern.finditer(prompt)]
-        whole = {_join(parts) for parts in written}
-        shortened = {form for parts in written for form in _shorter(kind, parts)}
-        for match in pattern.finditer(answer):
-            parts = _parts(kind, match.group())
-            # The answer may cite less of it than the prompt ("Article 6" for "Article 6(1)"); of
-            # a name it may also hold more, where a capitalised word stands before or after it.
-            known = _join(parts) in shortened or (
-                kind == CASE_NAME and not whole.isdisjoint(_shorter(kind, parts))
-            )
-            if not known:
-                yield {"kind": kind, "start": match.start(), "end": match.end()}
+        for match in pattern.finditer(flat):
+            yield kind, match.start(), match.end()
+    for versus in _VERSUS.finditer(flat):
+        before = flat[max(0, versus.start() - _LOOK_BACK) : versus.start()]
+        left, right = _LEFT.search(before), _RIGHT.match(flat, versus.end())
+        if left and right:
+            opener = _OPENER.match(left.group())
+            start = versus.start() - len(left.group()) + (opener.end() if opener else 0)
+            yield CASE_NAME, start, versus.end() + len(right.group().rstrip("."))
 
 
 _Parts = tuple[tuple[str, ...], tuple[str, ...]]
@@ -108,12 +131,8 @@ _Parts = tuple[tuple[str, ...], tuple[str, ...]]
 def _parts(kind: str, citation: str) -> _Parts:
     """A citation in one spelling: the words of either party of a name, or head and subsections."""
     if kind == CASE_NAME:
-        left, right = re.split(r" vs?\.? ", citation, maxsplit=1)
-        words = left.split()
-        while len(words) > 1 and words[0] in _OPENERS:
-            words.pop(0)
-        last = right.rstrip(".").split()
-        return tuple(word.casefold() for word in words), tuple(word.casefold() for word in last)
+        left, right = _VERSUS.split(citation.translate(_BLANKS).casefold(), maxsplit=1)
+        return tuple(left.split()), tuple(right.split())
     spelled = "".join(citation.split()).casefold()
     for variant, spelling in _ONE_SPELLING:
         spelled = spelled.replace(variant, spelling)

@@ -72,7 +72,8 @@ _RULES = (
     _rule(
         UNMASKING,
         rf"\b{_SHOW} (?:(?:me|us|out|all|of|the|every|each) ){{0,4}}"
-        r"(?:real|actual|original|true|unmasked|underlying|unredacted) (?:\w+ ){1,3}?"
+        r"(?:real|actual|original|true|unmasked|underlying|unredacted) (?:(?:full|first|last) )?"
+        r"(?:names?|identity|identities|values?|persons?|people|numbers?|dates?|data) "
         r"(?:behind|for|of|under|instead of|hidden by|replaced by) "
         rf"(?:(?:the|all|your|these|those|each|every|any) ){{0,2}}(?:{_MASKS}\b|<)",
     ),

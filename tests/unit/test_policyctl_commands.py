@@ -198,7 +198,7 @@ def test_wrong_usage_is_exit_2(policyctl, args):
 def test_no_colour_and_no_traceback_from_the_shell(site):
     """The console command prints one plain line, also where a terminal would be given colours."""
     (site / "typo.yaml").write_text("a: [\n")
-    run = subprocess.run(  # noqa: S603 - our own program
+    run = subprocess.run(
         [sys.executable, "-m", "gateway.policyctl", "validate", str(site / "typo.yaml")],
         capture_output=True,
         text=True,
