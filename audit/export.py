@@ -14,8 +14,11 @@ No key of the key store is ever in it. Reading streams: memory does not grow wit
 from __future__ import annotations
 
 import json
+import lzma
 import re
+import struct
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
@@ -34,6 +37,10 @@ NEWEST, STANDALONE = "checkpoint.txt", "verify_standalone.py"
 _MAX_LINE = 64 << 20
 _MAX_SMALL = 64 << 20
 _LINE = re.compile(rb"(0|[1-9][0-9]{0,18}) (.*)\n", re.DOTALL)
+
+# What reading a hostile or damaged file raises, the decompressors of zipfile included.
+_UNREADABLE = (OSError, EOFError, ValueError, RuntimeError, struct.error, zlib.error,
+               lzma.LZMAError, zipfile.BadZipFile, zipfile.LargeZipFile)  # fmt: skip
 
 Opener = Callable[[str], AbstractContextManager[IO[bytes]]]
 
@@ -116,7 +123,7 @@ def _reading() -> Iterator[None]:
         raise MissingError("the bundle lacks a file") from None
     except FileNotFoundError:
         raise MissingError("the bundle lacks a file") from None
-    except (OSError, EOFError, zipfile.BadZipFile, zipfile.LargeZipFile, RuntimeError):
+    except _UNREADABLE:
         raise MissingError("the bundle is unreadable") from None
 
 

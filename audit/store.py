@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import NoneType
 from typing import Any
 from urllib.parse import quote
 
@@ -41,7 +42,7 @@ from sqlalchemy import (
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.pool import NullPool, QueuePool
 
-from audit.errors import AuditError, KeyStoreError, LedgerError, MissingError
+from audit.errors import AuditError, FormatError, KeyStoreError, LedgerError, MissingError
 
 BUSY_MS = 10_000
 _PROBE_BYTES = 8192
@@ -219,23 +220,33 @@ class Reader:
             raise MissingError("the ledger lacks a node of its tree")
         return value
 
+    @staticmethod
+    def _row(found: Any) -> Row:
+        """A row of the types we wrote: SQLite would store any type in any column."""
+        types: tuple[Any, ...] = (int, (str, NoneType), bytes, bytes, str)
+        if not all(isinstance(value, kind) for value, kind in zip(found, types, strict=True)):
+            raise FormatError(f"record {found[0]!r} is not what this log writes")
+        return Row(*found)
+
     def rows(self) -> Iterator[Row]:
         """All records in order, streamed."""
         query = select(_records).order_by(_records.c.idx).execution_options(yield_per=256)
         for found in self._connection.execute(query):
-            yield Row(*found)
+            yield self._row(found)
 
     def row(self, index: int) -> Row:
         found = self._connection.execute(_SELECT_ROW, {"index": index}).first()
         if found is None:
             raise MissingError("no such record")
-        return Row(*found)
+        return self._row(found)
 
     def by_rid(self, rid: str) -> tuple[Row, ...]:
-        return tuple(Row(*found) for found in self._connection.execute(_SELECT_RID, {"rid": rid}))
+        return tuple(map(self._row, self._connection.execute(_SELECT_RID, {"rid": rid})))
 
     def checkpoints(self) -> Iterator[tuple[int, str]]:
         for found in self._connection.execute(_SELECT_CHECKPOINTS):
+            if not isinstance(found.note, str):
+                raise FormatError("a checkpoint is not what this log writes")
             yield found.size, found.note
 
     def newest_checkpoint(self) -> tuple[int, str] | None:

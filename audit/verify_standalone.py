@@ -338,8 +338,7 @@ def against_receipt(log: Log, note: bytes, key: Key) -> None:
         raise Bad(f"record {index} is not the one the receipt is for")
 
 
-def judge(path: str, kept: Sequence[bytes], receipts: Sequence[bytes]) -> tuple[int, str]:
-    bundle = Bundle(path)
+def judge(bundle: Bundle, kept: Sequence[bytes], receipts: Sequence[bytes]) -> tuple[int, str]:
     key = Key(bundle.vkey)
     heads = signed_heads(bundle, key)
     log = Log(bundle, key, heads)
@@ -351,13 +350,9 @@ def judge(path: str, kept: Sequence[bytes], receipts: Sequence[bytes]) -> tuple[
     for note in receipts:
         against_receipt(log, note, key)
     here = f"{log.tree.size} records"
-    demo = "DEMO - " if key.name.startswith("demo.") else ""
     if anchored:
-        return (
-            ANCHORED,
-            f"{demo}Verified and anchored: {here}, the first {anchored} as you kept them.",
-        )
-    return UNANCHORED, f"{demo}Consistent but unanchored: {here}; use --checkpoint FILE."
+        return ANCHORED, f"Verified and anchored: {here}, the first {anchored} as you kept them."
+    return UNANCHORED, f"Consistent but unanchored: {here}; use --checkpoint FILE."
 
 
 def verdict(
@@ -370,13 +365,17 @@ def verdict(
     for note in receipts:
         if not split_note(note)[0].startswith(RECEIPT + "\n"):
             raise Bad("not a receipt")
+    demo = ""
     try:
-        return judge(path, kept, receipts)
+        bundle = Bundle(path)
+        demo = "DEMO - " if bundle.vkey.startswith("demo.") else ""
+        code, words = judge(bundle, kept, receipts)
     except Bad as failed:
         name = {MISSING: "Bytes are missing", CONTRADICTED: "Contradicts what you kept"}
-        return failed.code, f"{name.get(failed.code, 'Tampered')}: {failed}."
-    except (OSError, EOFError, KeyError, zipfile.BadZipFile, RuntimeError):
-        return MISSING, "Bytes are missing: a file is not there or unreadable."
+        code, words = failed.code, f"{name.get(failed.code, 'Tampered')}: {failed}."
+    except Exception:  # noqa: BLE001 - whatever reading a damaged or hostile file raises
+        code, words = MISSING, "Bytes are missing: a file is not there or unreadable."
+    return code, demo + words
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
