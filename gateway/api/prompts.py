@@ -97,6 +97,7 @@ def _content(content: str | Sequence[object] | None, param: str) -> str | None:
             raise UnsupportedParameterError(
                 "Only text content is supported.", param=f"{param}[{index}].type"
             )
+        refuse_unsupported(part, f"{param}[{index}].")
         texts.append(part.text)
     return "\n".join(texts)
 

@@ -31,6 +31,7 @@ class _Wire(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
 class TextPart(_Wire, frozen=True, tag_field="type", tag="text"):
     text: str
+    prompt_cache_breakpoint: Any = UNSET
 
 
 class ImagePart(_Wire, frozen=True, tag_field="type", tag="image_url"):
@@ -192,10 +193,12 @@ class ChatBody(_Wire, frozen=True):
     logit_bias: Any = UNSET
     logprobs: Any = UNSET
     modalities: Any = UNSET
+    moderation: Any = UNSET
     n: Any = UNSET
     prediction: Any = UNSET
     presence_penalty: Any = UNSET
     prompt_cache_key: Any = UNSET
+    prompt_cache_options: Any = UNSET
     prompt_cache_retention: Any = UNSET
     reasoning_effort: Any = UNSET
     safety_identifier: Any = UNSET
@@ -225,10 +228,12 @@ NEUTRAL: dict[type[msgspec.Struct], dict[str, tuple[object, ...]]] = {
         "logit_bias": (None, {}),
         "logprobs": (None, False),
         "modalities": (None, ["text"]),
+        "moderation": (None,),
         "n": (None, 1),
         "prediction": (None,),
         "presence_penalty": (None, 0, 0.0),
         "prompt_cache_key": (None,),
+        "prompt_cache_options": (None,),
         "prompt_cache_retention": (None,),
         "reasoning_effort": (None,),
         "safety_identifier": (None,),
@@ -245,6 +250,7 @@ NEUTRAL: dict[type[msgspec.Struct], dict[str, tuple[object, ...]]] = {
         "function_call": (None,),
         "annotations": (None, []),
     },
+    TextPart: {"prompt_cache_breakpoint": (None,)},
     StreamOptions: {"include_obfuscation": (None, False)},
 }
 """Published parameters without an effect here, with the values that ask for none."""

@@ -4,10 +4,22 @@ from __future__ import annotations
 
 import json
 
+import msgspec
+import openai.types.chat
 import pytest
 
 from gateway.api.prompts import to_prompt
-from gateway.api.schemas import NEUTRAL, PUBLISHED, ChatBody, decode_chat, decode_deidentify
+from gateway.api.schemas import (
+    NEUTRAL,
+    PUBLISHED,
+    AssistantMessage,
+    ChatBody,
+    StreamOptions,
+    ToolMessage,
+    UserMessage,
+    decode_chat,
+    decode_deidentify,
+)
 from gateway.domain import Message, Purpose, ResponseFormat, Sampling, Tool, ToolCall
 from gateway.errors import RequestError, UnsupportedParameterError
 
@@ -171,10 +183,12 @@ UNSUPPORTED = {
     "logit_bias": {"50256": -100},
     "logprobs": True,
     "modalities": ["text", "audio"],
+    "moderation": {"model": PLANTED},
     "n": 2,
     "prediction": {"type": "content", "content": PLANTED},
     "presence_penalty": -1,
     "prompt_cache_key": PLANTED,
+    "prompt_cache_options": {"ttl": PLANTED},
     "prompt_cache_retention": "24h",
     "reasoning_effort": "low",
     "safety_identifier": PLANTED,
@@ -190,6 +204,24 @@ UNSUPPORTED = {
 def test_every_parameter_without_an_effect_is_in_the_table_of_this_test():
     """A new entry of NEUTRAL needs a case here."""
     assert set(UNSUPPORTED) == set(NEUTRAL[ChatBody])
+
+
+def test_every_parameter_of_the_openai_sdk_is_published_here():
+    """A parameter that OpenAI adds gets a decision: supported, or refused by its name."""
+    params = openai.types.chat
+    published = {
+        ChatBody: {
+            *params.completion_create_params.CompletionCreateParamsBase.__annotations__,
+            "stream",
+        },
+        AssistantMessage: params.ChatCompletionAssistantMessageParam.__annotations__,
+        UserMessage: params.ChatCompletionUserMessageParam.__annotations__,
+        ToolMessage: params.ChatCompletionToolMessageParam.__annotations__,
+        StreamOptions: params.ChatCompletionStreamOptionsParam.__annotations__,
+    }
+    for struct, names in published.items():
+        ours = {field.encode_name for field in msgspec.structs.fields(struct)}
+        assert set(names) - {"role"} <= ours, struct.__name__
 
 
 @pytest.mark.parametrize("name", UNSUPPORTED)
@@ -264,6 +296,13 @@ REFUSED = {
     "custom tool": (
         {"messages": [USER], "tools": [{"type": "custom", "custom": {"name": PLANTED}}]},
         "tools[0].type",
+    ),
+    "a cache breakpoint": (
+        message(
+            role="user",
+            content=[{"type": "text", "text": "x", "prompt_cache_breakpoint": {"a": PLANTED}}],
+        ),
+        "messages[1].content[0].prompt_cache_breakpoint",
     ),
     "two tools of a name": ({"messages": [USER], "tools": [TOOL, TOOL]}, "tools"),
     "choice of no tool": (

@@ -43,6 +43,10 @@ function element(name, text, title) {
   return made;
 }
 
+function readable(name) {
+  return name.toLowerCase().replaceAll("_", " ");
+}
+
 function showError(message) {
   at("error").textContent = message;
   at("error").hidden = !message;
@@ -71,7 +75,7 @@ async function preview(signal) {
   show("seen", ...marked(text, entities));
   const counts = new Map();
   for (const { entity_type, operator } of entities) {
-    const label = `${entity_type.toLowerCase().replaceAll("_", " ")} · ${operator}`;
+    const label = `${readable(entity_type)} · ${operator}`;
     counts.set(label, (counts.get(label) ?? 0) + 1);
   }
   const items = [...counts].map(([label, count]) => element("li", count > 1 ? `${label} × ${count}` : label));
@@ -121,21 +125,45 @@ async function ask(signal) {
   return receipt;
 }
 
-function pairs(value) {
-  const list = document.createElement("dl");
-  for (const [name, inner] of Object.entries(value)) {
-    const detail = document.createElement("dd");
-    const nested = inner !== null && typeof inner === "object" && !Array.isArray(inner);
-    const flat = typeof inner === "string" ? inner : JSON.stringify(inner, null, 1);
-    detail.append(nested ? pairs(inner) : element("code", flat));
-    list.append(element("dt", name.replaceAll("_", " ")), detail);
+// The rules behind each kind of finding, once: type, operator, then rule and clause.
+function reasons(findings) {
+  const table = document.createElement("table");
+  const head = document.createElement("tr");
+  for (const title of ["Found", "The model learnt", "Because of"]) head.append(element("th", title));
+  table.append(element("caption", "Why"), head);
+  const seen = new Set();
+  for (const { entity_type, operator, because } of findings) {
+    const rules = because.map((rule) => `${rule.clause} (${rule.file}:${rule.line})`).join("\n");
+    const key = `${entity_type} ${operator} ${rules}`;
+    if (seen.has(key)) continue;
+    seen.add(key);
+    const row = document.createElement("tr");
+    for (const text of [readable(entity_type), operator, rules]) row.append(element("td", text));
+    table.append(row);
   }
-  return list;
+  return table;
+}
+
+function record({ index, event, minute, features }) {
+  const { decision, finish, error, purpose, isolation } = features;
+  const parts = [`record ${index}`, event, minute, purpose, decision ?? error ?? finish, isolation];
+  return element("li", parts.filter(Boolean).join(" · "));
 }
 
 async function showReceipt(id, signal) {
   showReceiptId(id);
-  if (id) show("receipt", pairs(await (await call(`/v1/receipts/${encodeURIComponent(id)}`, null, signal)).json()));
+  if (!id) return;
+  const receipt = await (await call(`/v1/receipts/${encodeURIComponent(id)}`, null, signal)).json();
+  const json = JSON.stringify(receipt, null, 2);
+  const list = document.createElement("ul");
+  list.append(...(receipt.records ?? []).map(record));
+  const all = document.createElement("details");
+  const save = element("a", "Save it: with an auditor's checkpoint it proves what is on record.");
+  save.href = URL.createObjectURL(new Blob([json], { type: "application/json" }));
+  save.download = `receipt-${id}.json`;
+  all.append(element("summary", "All of it, with its proofs"), save, element("pre", json));
+  const findings = receipt.explanation?.findings ?? [];
+  show("receipt", list, ...(findings.length ? [reasons(findings)] : []), all);
 }
 
 async function run(work) {
