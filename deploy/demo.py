@@ -68,7 +68,7 @@ def main() -> int:
         return 0 if verdict.returncode == ANCHORED else 1
 
 
-def show_one(  # noqa: PLR0913 - one request, seen from every side
+def show_one(  # noqa: PLR0913, PLR0917 - one request, seen from every side
     url: str, role: str, key: str, prompt: str, home: Path, environment: dict[str, str]
 ) -> None:
     heading(f"What the {role} wrote")

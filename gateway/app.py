@@ -197,7 +197,7 @@ def create_app(settings: Settings, home: Path, *, clock: Clock = utc_now) -> Lit
     async def running(_app: Litestar) -> AsyncIterator[None]:
         try:
             await engine.start()
-            await record.event("boot", {"version": __version__}, {})
+            await record.boot(__version__)
         except GatewayError as error:
             log.error("gateway_not_started", code=error.code)  # noqa: TRY400 - for machines
             sys.stderr.write(f"gateway: {error.message}\n")  # for people: the library logs neither

@@ -179,6 +179,18 @@ class Recorder:
             )
         )
 
+    async def boot(self, version: str) -> None:
+        """Put the start of this process on record, under a checkpoint: from here on there is one.
+
+        Raises:
+            LedgerUnavailableError: it is not durable.
+        """
+        await self.event("boot", {"version": version}, {})
+        try:
+            await asyncio.wrap_future(self._ledger.publish())
+        except AuditError:
+            raise LedgerUnavailableError from None
+
     async def failures(self, counts: Mapping[str, int]) -> None:
         """Put a minute's requests without a valid key on record, as one.
 

@@ -104,10 +104,12 @@ def start(home: Path, keys: Mapping[str, str], *, wait_s: float = 60) -> Gateway
     while time.monotonic() < deadline:
         if process.poll() is not None:
             raise AssertionError(f"gateway exited {process.returncode}: {gateway.log.read_text()}")
-        with contextlib.suppress(urllib.error.URLError, ConnectionError, TimeoutError):
-            with urllib.request.urlopen(f"{gateway.url}/health/ready", timeout=2) as answer:
-                if answer.status == 200:
-                    return gateway
+        with (
+            contextlib.suppress(urllib.error.URLError, ConnectionError, TimeoutError),
+            urllib.request.urlopen(f"{gateway.url}/health/ready", timeout=2) as answer,
+        ):
+            if answer.status == 200:
+                return gateway
         time.sleep(0.05)
     gateway.stop(signal.SIGKILL)
     raise AssertionError(f"not ready in {wait_s} s: {gateway.log.read_text()}")

@@ -11,11 +11,11 @@ import json
 import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
+from typing import Any, Self
 
 
 class Upstream:
-    """``with Upstream() as upstream: upstream.url``. ``chunk`` is the length of a streamed piece."""
+    """``with Upstream() as upstream: upstream.url``. ``chunk``: characters of a streamed piece."""
 
     def __init__(self, *, chunk: int = 3, pause_s: float = 0.05) -> None:
         self.chunk = chunk
@@ -43,7 +43,7 @@ class Upstream:
     def url(self) -> str:
         return f"http://127.0.0.1:{self._server.server_address[1]}/v1"
 
-    def __enter__(self) -> Upstream:
+    def __enter__(self) -> Self:
         self._thread.start()
         return self
 

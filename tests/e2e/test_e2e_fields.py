@@ -27,7 +27,10 @@ BASE = {
             ],
         },
         {"role": "tool", "tool_call_id": "call_1", "content": '{"a": ["b"]}'},
-        {"role": "user", "content": [{"type": "text", "text": '{"k":'}, {"type": "text", "text": '"v"}'}]},
+        {
+            "role": "user",
+            "content": [{"type": "text", "text": '{"k":'}, {"type": "text", "text": '"v"}'}],
+        },
     ],
     "tools": [
         {
@@ -91,7 +94,7 @@ def _name(path: tuple[object, ...]) -> str:
 
 @pytest.mark.parametrize("path", _paths(BASE), ids=_name)
 def test_no_field_carries_a_value_to_the_model(gateway, upstream, path):
-    """An e-mail address in this field, as its value or as a key, is masked or the request refused."""
+    """An e-mail address as this field's value or key is masked, or the request is refused."""
     before = len(upstream.seen)
     answer = httpx.post(
         f"{gateway.url}/v1/chat/completions",

@@ -45,7 +45,7 @@ def verdict(home: Path) -> dict[str, object]:
 
 
 def test_killed_between_intent_and_outcome(tmp_path, upstream):
-    """kill -9 in mid-answer: what was acknowledged is there, the open intent is reported as one."""
+    """After kill -9 in mid-answer: what was acknowledged is there, the open intent is reported."""
     home, keys = home_for(tmp_path, upstream)
     gateway = running.start(home, keys)
     done = post(gateway, NOTE)
@@ -81,11 +81,11 @@ def test_killed_between_intent_and_outcome(tmp_path, upstream):
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="mounting a small disk needs root")
 def test_a_full_disk_stops_the_model_and_recovers(tmp_path, upstream):
-    """No space for the intent: 503, the model is not called, readiness is red; space: it answers."""
+    """No space for the intent: 503, no model call, readiness red; space again: it answers."""
     disk = tmp_path / "disk"
     disk.mkdir()
     mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(disk)],
+        ["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", str(disk)],
         check=False,
         capture_output=True,
     )
@@ -166,7 +166,7 @@ def test_an_expired_policy_denies_and_is_not_ready(tmp_path, upstream):
     at = next(i for i, line in enumerate(lines) if line.startswith("effective:"))
     lines[at] = "effective: 2020-01-01\nexpires: 2021-01-01"
     (home / "policies" / "hipaa.yaml").write_text("\n".join(lines) + "\n")
-    with pytest.raises(AssertionError, match="policy_not_in_force|not ready|expired"):
+    with pytest.raises(AssertionError, match=r"not ready"):
         running.start(home, keys, wait_s=10)
     assert upstream.seen == []
 
@@ -176,7 +176,7 @@ def test_a_missing_part_of_the_home_keeps_the_gateway_from_starting(tmp_path, up
     """Without its keys, its auditors or its ledger a gateway refuses; it does not make new ones."""
     home, keys = home_for(tmp_path, upstream)
     (home / missing).unlink()
-    with pytest.raises(AssertionError, match="gateway: "):
+    with pytest.raises(AssertionError, match=r"gateway: "):
         running.start(home, keys)
     assert not (home / missing).exists()
 
@@ -224,7 +224,7 @@ BAD_BODIES = {
     "unknown model": b'{"model":"Quorvex","messages":[{"role":"user","content":"a"}]}',
     "unknown key": b'{"model":"auto","Quorvex":1,"messages":[{"role":"user","content":"a"}]}',
     "deep": b'{"model":"auto","messages":' + b"[" * 20_000 + b"]" * 20_000 + b"}",
-    "ten megabytes": b'{"model":"auto","messages":[{"role":"user","content":"' + b"a" * 10_000_000 + b'"}]}',
+    "ten megabytes": b'{"messages":[{"role":"user","content":"' + b"a" * 10_000_000 + b'"}]}',
 }  # fmt: skip
 
 
