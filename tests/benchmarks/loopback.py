@@ -1,8 +1,8 @@
 """An instant model and a thin client over loopback, so that what is timed is the gateway.
 
 ``python -m tests.benchmarks.loopback`` serves an OpenAI-compatible upstream in a process of its
-own and prints its port. It answers at once; a stream sends `PIECES` pieces, `PIECE_S` apart. The
-client keeps its connection and parses no more than it must.
+own and prints its port. Its model `INSTANT` answers at once, its model `SLOW` streams `PIECES`
+pieces, `PIECE_S` apart. The client keeps its connection and parses no more than it must.
 """
 
 from __future__ import annotations
@@ -16,6 +16,8 @@ import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+INSTANT = "instant"
+SLOW = "slow"
 PIECES = 20
 PIECE_S = 0.02
 
@@ -31,8 +33,9 @@ async def _serve_one(reader: asyncio.StreamReader, writer: asyncio.StreamWriter)
         while True:
             head = await reader.readuntil(b"\r\n\r\n")
             body = await reader.readexactly(_content_length(head))
-            if b'"stream":true' in body.replace(b" ", b""):
-                await _stream(writer)
+            request = json.loads(body)
+            if request.get("stream"):
+                await _stream(writer, slow=request["model"] == SLOW)
             else:
                 choice = {
                     "index": 0,
@@ -46,13 +49,13 @@ async def _serve_one(reader: asyncio.StreamReader, writer: asyncio.StreamWriter)
     writer.close()
 
 
-async def _stream(writer: asyncio.StreamWriter) -> None:
+async def _stream(writer: asyncio.StreamWriter, *, slow: bool) -> None:
     _write_head(writer, "text/event-stream", "Transfer-Encoding: chunked")
-    for index in range(PIECES):
-        delta = {"content": f"word{index} "}
+    for piece in [f"word{index} " for index in range(PIECES)] if slow else [ANSWER]:
+        delta = {"content": piece}
         _write_event(writer, [{"index": 0, "delta": delta, "finish_reason": None}])
         await writer.drain()
-        await asyncio.sleep(PIECE_S)
+        await asyncio.sleep(PIECE_S * slow)
     _write_event(writer, [{"index": 0, "delta": {}, "finish_reason": "stop"}])
     _write_event(writer, [])
     _write_chunk(writer, b"data: [DONE]\n\n")
