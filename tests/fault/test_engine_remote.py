@@ -1,0 +1,266 @@
+"""A real server on loopback that answers as it should, and in every way it should not."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import closing
+
+import pytest
+
+from gateway.domain import Chunk, FinishReason, Message, Prompt, ToolCall, Usage
+from gateway.engine.port import Generation
+from gateway.engine.remote import RemoteEngine, Upstream
+from gateway.errors import (
+    BusyError,
+    ContextLengthExceededError,
+    EngineError,
+    EngineTimeoutError,
+    UnknownModelError,
+)
+
+Serve = Callable[[bytes, asyncio.StreamWriter], Awaitable[None]]
+PROMPT = Prompt((Message("user", "Hi"),))
+OK = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\r\n"
+DONE = b"data: [DONE]\n\n"
+
+
+def event(delta: dict | None = None, finish: str | None = None, **more) -> bytes:
+    choice = {"index": 0, "delta": delta or {}, "finish_reason": finish}
+    return b"data: " + json.dumps({"choices": [choice], **more}).encode() + b"\n\n"
+
+
+HELLO = event({"role": "assistant", "content": "Hel"}) + event({"content": "lo"})
+END = event(finish="stop")
+USAGE = b'data: {"choices":[],"usage":{"prompt_tokens":3,"completion_tokens":2}}\n\n'
+
+
+@contextlib.asynccontextmanager
+async def upstream(serve: Serve, **settings) -> AsyncIterator[RemoteEngine]:
+    """Serve one connection after the other; the engine speaks to it."""
+    connections: list[asyncio.Task[None]] = []
+
+    def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        connections.append(asyncio.create_task(handle(reader, writer)))
+
+    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError), closing(writer):
+            head = await reader.readuntil(b"\r\n\r\n")
+            length = next(
+                int(line.split(b":")[1])
+                for line in head.split(b"\r\n")
+                if line.lower().startswith(b"content-length")
+            )
+            await serve(head + await reader.readexactly(length), writer)
+            await writer.drain()
+
+    server = await asyncio.start_server(accept, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    settings.setdefault("read_timeout_s", 5.0)
+    engine = RemoteEngine(
+        Upstream("pool", f"http://127.0.0.1:{port}/v1/", "their-name", 4096, **settings)
+    )
+    try:
+        yield engine
+    finally:
+        await engine.aclose()
+        server.close()
+        await server.wait_closed()
+        for connection in connections:
+            connection.cancel()
+        await asyncio.gather(*connections, return_exceptions=True)
+        await asyncio.sleep(0)  # transports close on the loop's next turn
+
+
+def sends(*parts: bytes, head: bytes = OK) -> Serve:
+    async def serve(_: bytes, writer: asyncio.StreamWriter) -> None:
+        for part in (head, *parts):
+            writer.write(part)
+            await writer.drain()
+            await asyncio.sleep(0)
+
+    return serve
+
+
+async def collect(engine: RemoteEngine, deadline_s: float = 10) -> list[Chunk]:
+    return [chunk async for chunk in engine.generate(Generation("pool", PROMPT, deadline_s))]
+
+
+async def test_a_stream_is_passed_on_with_reason_and_usage():
+    """Text as it comes; the last chunk says why and how much; comments and CRLF do not matter."""
+    stream = (HELLO + b": ping\r\n\r\n" + END + USAGE + DONE).replace(b"\n", b"\r\n")
+    async with upstream(sends(stream)) as engine:
+        *texts, last = await collect(engine)
+        assert [chunk.text for chunk in texts] == ["Hel", "lo"]
+        assert last == Chunk(finish=FinishReason.STOP, usage=Usage(3, 2))
+
+
+async def test_every_split_of_a_stream_gives_the_same_answer():
+    """One byte at a time, inside a character too."""
+    stream = event({"content": "Grüße 🙂"}).replace(b"\\u00fc", "ü".encode()) + END + USAGE + DONE
+    async with upstream(sends(*(bytes([byte]) for byte in stream))) as engine:
+        *texts, last = await collect(engine)
+        assert "".join(chunk.text for chunk in texts) == "Grüße 🙂"
+        assert last.usage == Usage(3, 2)
+
+
+async def test_tool_calls_arrive_whole_with_the_last_chunk():
+    """Pieces of several calls, interleaved, are put together by index."""
+    pieces = [
+        {"index": 0, "id": "a", "type": "function", "function": {"name": "f", "arguments": ""}},
+        {"index": 1, "id": "b", "type": "function", "function": {"name": "g", "arguments": "{"}},
+        {"index": 0, "function": {"arguments": '{"x":'}},
+        {"index": 1, "function": {"arguments": "}"}},
+        {"index": 0, "function": {"arguments": "1}"}},
+    ]
+    stream = b"".join(event({"content": None, "tool_calls": [piece]}) for piece in pieces)
+    async with upstream(sends(stream + event(finish="tool_calls") + DONE)) as engine:
+        (last,) = await collect(engine)
+        assert last.finish is FinishReason.TOOL_CALLS
+        assert last.tool_calls == (ToolCall("a", "f", '{"x":1}'), ToolCall("b", "g", "{}"))
+
+
+async def test_the_request_is_one_post_to_the_named_path(monkeypatch: pytest.MonkeyPatch):
+    """The key in its header, the body in JSON, and no proxy from the environment."""
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
+    monkeypatch.setenv("ALL_PROXY", "http://127.0.0.1:9")
+    seen: list[bytes] = []
+
+    async def serve(request: bytes, writer: asyncio.StreamWriter) -> None:
+        seen.append(request)
+        await sends(HELLO + END + DONE)(request, writer)
+
+    async with upstream(serve, api_key="sesame") as engine:
+        await collect(engine)
+    head, _, body = seen[0].partition(b"\r\n\r\n")
+    assert head.startswith(b"POST /v1/chat/completions HTTP/1.1\r\n")
+    assert b"authorization: bearer sesame" in head.lower()
+    assert json.loads(body)["messages"] == [{"role": "user", "content": "Hi"}]
+
+
+TOO_MANY = {"index": 128, "id": "a", "function": {"name": "f", "arguments": ""}}
+BROKEN = {
+    "an early end": HELLO,
+    "an end in the middle of an event": HELLO + b'data: {"choi',
+    "an end without [DONE]": HELLO + END,
+    "[DONE] without a reason": HELLO + DONE,
+    "no JSON": b"data: {oops\n\n" + END + DONE,
+    "JSON of another kind": b"data: [1]\n\n" + END + DONE,
+    "an error event": HELLO + b'data: {"error":{"message":"secret"}}\n\n' + DONE,
+    "no UTF-8": b"data: \xff\xfe\n\n" + END + DONE,
+    "a number for a text": event({"content": 5}) + END + DONE,
+    "a second choice": HELLO.replace(b'"index": 0', b'"index": 1') + END + DONE,
+    "text after the reason": END + HELLO + DONE,
+    "a call without a name": event({"tool_calls": [{"index": 0, "id": "a"}]}) + END + DONE,
+    "too many calls": event({"tool_calls": [TOO_MANY]}) + END + DONE,
+    "HTML": b"<html>Bad gateway</html>",
+    "nothing": b"",
+}
+
+
+@pytest.mark.parametrize("name", BROKEN)
+async def test_a_stream_that_breaks_the_protocol_is_an_engine_error(name: str):
+    """Half an answer is never taken for a whole one, and nothing of it stands in the message."""
+    async with upstream(sends(BROKEN[name])) as engine:
+        with pytest.raises(EngineError) as caught:
+            await collect(engine)
+        assert "secret" not in str(caught.value)
+        assert type(caught.value) is EngineError
+
+
+CONTEXT = b'{"error":{"message":"the prompt was secret","code":"context_length_exceeded"}}'
+STATUS = [
+    (b"HTTP/1.1 429 Too Many Requests\r\nContent-Length: 0\r\n\r\n", BusyError),
+    (b"HTTP/1.1 503 Unavailable\r\nContent-Length: 0\r\n\r\n", BusyError),
+    (b"HTTP/1.1 500 Oops\r\nContent-Length: 6\r\n\r\nsecret", EngineError),
+    (b"HTTP/1.1 401 No\r\nContent-Length: 0\r\n\r\n", EngineError),
+    (b"HTTP/1.1 400 Bad\r\nContent-Length: 6\r\n\r\nsecret", EngineError),
+    (b"HTTP/1.1 400 Bad\r\nConnection: close\r\n\r\n" + CONTEXT, ContextLengthExceededError),
+    (
+        b"HTTP/1.1 307 Go\r\nLocation: http://127.0.0.2:1/\r\nContent-Length: 0\r\n\r\n",
+        EngineError,
+    ),
+    (b"HTTP/1.1 200 OK\r\nContent-Length: 999999\r\n\r\n" + HELLO, EngineError),
+    (b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\n\r\nnot gzip", EngineError),
+    (b"SSH-2.0-OpenSSH_9.2\r\n", EngineError),
+    (b"", EngineError),
+]
+
+
+@pytest.mark.parametrize(("answer", "error"), STATUS)
+async def test_a_refusal_is_translated_and_its_text_discarded(answer: bytes, error: type):
+    """No redirect is followed; what a server writes about a prompt reaches nobody."""
+    async with upstream(sends(head=answer)) as engine:
+        with pytest.raises(error) as caught:
+            await collect(engine)
+        assert type(caught.value) is error
+        assert "secret" not in str(caught.value)
+
+
+async def test_a_server_that_says_nothing_is_a_timeout():
+    """Silence before the answer and in the middle of it; and one that drips past the deadline."""
+
+    async def silent(_: bytes, __: asyncio.StreamWriter) -> None:
+        await asyncio.sleep(3)
+
+    async def stalls(_: bytes, writer: asyncio.StreamWriter) -> None:
+        writer.write(OK + HELLO)
+        await writer.drain()
+        await asyncio.sleep(3)
+
+    async def drips(_: bytes, writer: asyncio.StreamWriter) -> None:
+        writer.write(OK)
+        for _tick in range(300):
+            writer.write(b": ping\n\n")
+            await writer.drain()
+            await asyncio.sleep(0.01)
+
+    for serve, read, deadline in ((silent, 0.2, 10), (stalls, 0.2, 10), (drips, 5, 0.3)):
+        async with upstream(serve, read_timeout_s=read) as engine:
+            with pytest.raises(EngineTimeoutError):
+                await collect(engine, deadline)
+
+
+async def test_nobody_there_is_an_engine_error():
+    """A port that nothing listens on, and a model that this upstream is not."""
+    engine = RemoteEngine(Upstream("pool", "http://127.0.0.1:9/v1", "m", 4096))
+    with pytest.raises(EngineError):
+        await collect(engine)
+    with pytest.raises(UnknownModelError):
+        async for _ in engine.generate(Generation("other", PROMPT, 1)):
+            pass
+    await engine.aclose()
+
+
+async def test_closing_an_answer_closes_the_connection():
+    """The upstream sees the client go, so its slot is free as well."""
+    gone = asyncio.Event()
+
+    async def endless(_: bytes, writer: asyncio.StreamWriter) -> None:
+        writer.write(OK)
+        try:
+            while True:
+                writer.write(event({"content": "x"}))
+                await writer.drain()
+                await asyncio.sleep(0.001)
+        except ConnectionError:
+            gone.set()
+
+    async with upstream(endless) as engine:
+        answer = engine.generate(Generation("pool", PROMPT, 10))
+        assert (await anext(answer)).text == "x"
+        await answer.aclose()
+        await asyncio.wait_for(gone.wait(), 5)
+
+
+async def test_a_remote_card_claims_no_digest():
+    """The weights are elsewhere: nothing is recorded that was not checked."""
+    engine = RemoteEngine(
+        Upstream("pool", "http://127.0.0.1:1/", "m", 99, frozenset({"t"}), "ward", 5)
+    )
+    (card,) = engine.models()
+    assert (card.name, card.digest, card.backend) == ("pool", "", "remote")
+    assert (card.context, card.tags, card.zone, card.size_bytes) == (99, {"t"}, "ward", 5)
+    await engine.aclose()
