@@ -14,7 +14,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from litestar.testing import TestClient
 
-from gateway.api.decode import check_depth, decode_body
+from gateway.api.decode import check_structure, decode_body
 from gateway.api.prompts import to_prompt
 from gateway.api.schemas import PUBLISHED, ChatBody, decode_chat
 from gateway.errors import RequestError
@@ -183,7 +183,7 @@ def test_depth_is_counted_exactly(value, limit, noise):
     deep = _depth(value) + 1 > limit
     raw = json.dumps([noise, value, noise]).encode()
     try:
-        check_depth(raw, limit)
+        check_structure(raw, limit)
     except RequestError:
         assert deep
     else:

@@ -390,6 +390,8 @@ NOT_JSON = {
         rb'{"messages":[{"role":"user","content":"x"}],"logit_bias":{"a":1,"\u0061":1}}'
     ),
     "deep": b'{"messages":' + b"[" * 100_000,
+    "too many lists": b'{"messages":[' + b"[]," * 20_000 + b"[]]}",
+    "too many numbers": b'{"messages":[' + b"1," * 60_000 + b"1]}",
     "deep objects": b'{"a":' * 65 + b"1" + b"}" * 65,
     "a huge number": b'{"messages":[],"seed":' + b"9" * 100_000 + b"}",
 }
@@ -407,6 +409,12 @@ def test_a_backslash_before_u0000_is_text():
     r"""The six characters \u0000 in a prompt about code are no NUL."""
     body = decode(rb'{"messages":[{"role":"user","content":"\\u0000"}]}')
     assert body.messages[0].content == r"\u0000"
+
+
+def test_a_long_text_is_not_too_much_structure():
+    """Commas and colons in prose or code are text, however many."""
+    text = "a: [1, 2], " * 20_000
+    assert decode({"messages": [{"role": "user", "content": text}]}).messages[0].content == text
 
 
 def test_brackets_in_strings_are_not_nesting():
