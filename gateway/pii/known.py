@@ -13,7 +13,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
 from typing import NamedTuple
 
 from gateway.pii.forms import JOINED_DIGITS, JOINED_LETTERS, MIN_DIGITS, Word, words
@@ -35,31 +34,36 @@ class Place(NamedTuple):
 class Scanned:
     """A text as the matcher reads it: words with offsets into ``text``, escapes undone.
 
-    ``at`` leads from a word to its places in ``words`` (a word in s also without it); ``digits``
-    are the places of words of digits.
+    ``said`` is the text without its escapes and ``said_words`` are the words with offsets into
+    it: what is near what is asked there. ``at`` leads from a word to its places in ``words`` (a
+    word in s also without it); ``digits`` are the places of words of digits.
     """
 
     text: str = field(repr=False)
     words: Sequence[Word] = field(repr=False)
+    said: str = field(repr=False)
+    said_words: Sequence[Word] = field(repr=False)
     at: Mapping[str, Sequence[int]] = field(repr=False)
     digits: Sequence[int]
 
     @classmethod
     def of(cls, text: str, escaped: View | None) -> Scanned:
-        if escaped is None:
-            found = words(text)
-        else:
-            found = [
-                Word(*escaped.source_span(word.start, word.end), word.fold)
-                for word in words(escaped.text)
-            ]
+        said = text if escaped is None else escaped.text
+        said_words = found = words(said)
+        if escaped is not None:
+            found = [Word(*escaped.source_span(w.start, w.end), w.fold) for w in said_words]
         at: dict[str, list[int]] = {}
         for index, word in enumerate(found):
             at.setdefault(word.fold, []).append(index)
         digits = sorted(i for fold, places in at.items() if fold[0].isdigit() for i in places)
         for fold in [fold for fold in at if fold[-1] == "s" and len(fold) > _GENITIVE]:
             at[fold[:-1]] = at.get(fold[:-1], []) + at[fold]
-        return cls(text, found, at, digits)
+        return cls(text, found, said, said_words, at, digits)
+
+    def near(self, index: int, gap: int) -> bool:
+        """Whether at most ``gap`` characters, and no blank line, stand before this word."""
+        before, word = self.said_words[index - 1], self.said_words[index]
+        return word.start - before.end <= gap and "\n\n" not in self.said[before.end : word.start]
 
 
 class _Pattern(NamedTuple):
@@ -127,25 +131,23 @@ class Known:
     def _digit_places(self, scanned: Scanned, index: int) -> Iterable[Place]:
         """Numbers whose digits are grouped in another way: 123-45-6789, 123 456 789."""
         joined = ""
-        start = end = scanned.words[index].start
-        for word in scanned.words[index:]:
-            glued = end == word.start
-            if not word.fold[0].isdigit() or word.start - end > _MAX_DIGIT_GAP:
+        for last in range(index, len(scanned.words)):
+            fold = scanned.words[last].fold
+            if not fold[0].isdigit() or (last > index and not scanned.near(last, _MAX_DIGIT_GAP)):
                 return
-            if joined and not glued and "\n" in scanned.text[end : word.start]:
-                return
-            joined += word.fold
-            end = word.end
+            joined += fold
             if len(joined) > self._longest_digits:
                 return
             for value in self._by_digits.get(joined, ()):
-                yield Place(start, end, value)
+                yield Place(scanned.words[index].start, scanned.words[last].end, value)
 
 
 def _place(scanned: Scanned, index: int, pattern: _Pattern) -> Place | None:
     """The place of ``pattern`` whose first word is word ``index``, if it stands there."""
     found = scanned.words[index : index + len(pattern.folds)]
-    if not _same_words(scanned.text, found, pattern.folds):
+    if not _same_words(found, pattern.folds):
+        return None
+    if not all(scanned.near(i, _MAX_GAP) for i in range(index + 1, index + len(found))):
         return None
     text, start, end = scanned.text, found[0].start, found[-1].end
     if found[-1].fold != pattern.folds[-1] and text[end - 1] in "sS":
@@ -158,18 +160,12 @@ def _place(scanned: Scanned, index: int, pattern: _Pattern) -> Place | None:
     return Place(start, end, pattern.value)
 
 
-def _same_words(text: str, found: Sequence[Word], folds: Sequence[str]) -> bool:
-    """Whether these are the words of the value, near each other; the last may end in s."""
+def _same_words(found: Sequence[Word], folds: Sequence[str]) -> bool:
+    """Whether these are the words of the value; the last one may end in s."""
     if len(found) < len(folds):
         return False
     last, expected = found[-1].fold, folds[-1]
-    if last != expected and not (
-        last == expected + "s" and len(expected) >= _GENITIVE and expected.isalpha()
-    ):
-        return False
-    if any(word.fold != fold for word, fold in zip(found[:-1], folds[:-1], strict=True)):
-        return False
-    return all(
-        after.start - word.end <= _MAX_GAP and "\n\n" not in text[word.end : after.start]
-        for word, after in pairwise(found)
+    ending = last == expected + "s" and len(expected) >= _GENITIVE and expected.isalpha()
+    return (last == expected or ending) and all(
+        word.fold == fold for word, fold in zip(found[:-1], folds[:-1], strict=True)
     )

@@ -17,7 +17,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date
 from itertools import groupby
 
@@ -151,7 +151,11 @@ def mask(
 
 @dataclass(frozen=True, slots=True)
 class _Mark:
-    """A span to be masked, and how. ``rank`` is the order in which its value became known."""
+    """A span to be masked, and how.
+
+    ``rank`` is the order in which its value became known; ``value``, where a known value was found
+    here, is that value (the text here can be another form of it).
+    """
 
     start: int
     end: int
@@ -159,7 +163,8 @@ class _Mark:
     operator: Operator
     restore: bool
     score: float
-    rank: int = 0
+    rank: int
+    value: str | None = field(repr=False, default=None)
 
 
 @dataclass(slots=True)
@@ -208,9 +213,18 @@ class _Masker:
 
     def mapping(self) -> dict[str, Value]:
         return {
-            entry.placeholder: Value(entry.text, entry.entity_type, entry.restore, entry.number)
+            entry.placeholder: Value(
+                entry.text, entry.entity_type, self._restorable(entry), entry.number
+            )
             for entry in self._registry.entries.values()
         }
+
+    def _restorable(self, entry: Entry) -> bool:
+        """A later turn can forbid what an earlier one allowed; the entry stays, closed."""
+        trait = self._traits.get(entry.text)
+        if trait is None or entry.entity_type == LITERAL:
+            return entry.restore
+        return entry.restore and trait.restore and trait.operator <= Operator.PSEUDONYM
 
     def take(self, turn: list[_Text]) -> None:
         """Learn what this turn reveals, mask it, then mask again where that stood earlier."""
@@ -268,11 +282,10 @@ class _Masker:
             trait = self._traits[source[finding.start : finding.end]]
             marks.append(_mark(finding.start, finding.end, trait))
         for start, end, value in self._known.places(text.scanned):
-            marks.append(
-                _mark(start, end, self._traits.get(source[start:end], self._traits[value]))
-            )
+            trait = self._traits.get(source[start:end], self._traits[value])
+            marks.append(_mark(start, end, trait, value))
         if marks and text.segment.kind is Kind.JSON_NUMBER:
-            marks = [_whole(mark, len(source)) for mark in marks]
+            marks = [replace(mark, start=0, end=len(source)) for mark in marks]
         return marks
 
     def _replacement(self, segment: Segment, cluster: list[_Mark]) -> Replacement:
@@ -300,10 +313,15 @@ class _Masker:
     def _entry(
         self, segment: Segment, source: str, entity_type: str, cluster: list[_Mark]
     ) -> Entry:
+        """The entry of what a cluster covers: a known value, a form of one, or a new one."""
         trait = self._traits.get(source)
-        first_type = trait.entity_type if trait and entity_type != LITERAL else entity_type
+        if trait is not None and entity_type != LITERAL:
+            entity_type, form_of = trait.entity_type, None
+        else:
+            whole = [m for m in cluster if m.value and m.end - m.start == len(source)]
+            form_of = min(whole, key=lambda m: m.rank).value if whole else None
         number = segment.kind is Kind.JSON_NUMBER
-        entry = self._registry.entry(source, first_type, number=number)
+        entry = self._registry.entry(source, entity_type, number=number, form_of=form_of)
         entry.restore = entry.restore and all(mark.restore for mark in cluster)
         return entry
 
@@ -312,14 +330,10 @@ def _literal(start: int, end: int) -> _Mark:
     return _Mark(start, end, LITERAL, Operator.PSEUDONYM, restore=True, score=1.0, rank=-1)
 
 
-def _mark(start: int, end: int, trait: _Trait) -> _Mark:
+def _mark(start: int, end: int, trait: _Trait, value: str | None = None) -> _Mark:
     return _Mark(
-        start, end, trait.entity_type, trait.operator, trait.restore, trait.score, trait.rank
+        start, end, trait.entity_type, trait.operator, trait.restore, trait.score, trait.rank, value
     )
-
-
-def _whole(mark: _Mark, length: int) -> _Mark:
-    return _Mark(0, length, mark.entity_type, mark.operator, mark.restore, mark.score, mark.rank)
 
 
 def _clusters(marks: Iterable[_Mark]) -> list[list[_Mark]]:

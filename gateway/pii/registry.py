@@ -44,15 +44,20 @@ class Registry:
         self._groups: dict[tuple[str, tuple[str, ...]], _Group] = {}
         self._by_word: dict[tuple[str, str], list[_Group]] = {}
 
-    def entry(self, text: str, entity_type: str, *, number: bool) -> Entry:
-        """The entry of this form, made now if there is none. The first type given stays."""
+    def entry(
+        self, text: str, entity_type: str, *, number: bool, form_of: str | None = None
+    ) -> Entry:
+        """The entry of this form, made now if there is none. The first type given stays.
+
+        ``form_of`` is the value that this text was recognised as, where that is known.
+        """
         known = self.entries.get((text, number))
         if known is not None:
             return known
         name = label(entity_type)
         if entity_type != LITERAL and name == LITERAL:
             name = "VALUE"
-        group = self._group(text, entity_type, name)
+        group = self._group(text if form_of is None else form_of, entity_type, name)
         group.forms += 1
         placeholder = spell(name, group.index, group.forms)
         entry = Entry(placeholder, text, entity_type, number)
