@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import os
 import sys
 import tempfile
 import time
@@ -114,17 +115,26 @@ def detection_s(length: int) -> float:
     return percentile(times, 0.5)
 
 
+def processor_s(pid: int) -> float:
+    """Processor time that a process has used, user and system (proc(5), fields 14 and 15)."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
 async def measure(gateway: Gateway, upstream_port: int) -> list[Figure]:
     headers = {"Authorization": f"Bearer {gateway.keys['clinician']}"}
     figures = []
     direct, through = Client(upstream_port), Client(gateway.port, headers)
     for (length, calls), (bar, reach) in zip(CALLS.items(), ((15, 6), (55, 20)), strict=True):
         base = await latencies(direct, length, calls)
+        used = processor_s(gateway.process.pid)
         whole = await latencies(through, length, calls)
+        used = (processor_s(gateway.process.pid) - used) / (calls + WARM_UP)
         for share, targets in ((0.5, (bar, reach)), (0.95, (None, None))):
             added = percentile(whole, share) - percentile(base, share)
             name = f"added_p{share * 100:.0f}_{length}"
             figures.append(Figure(name, added * 1000, "ms", "lower", *targets))
+        figures.append(Figure(f"processor_{length}", used * 1000, "ms", "lower"))
     clients = [Client(gateway.port, headers) for _ in range(PARALLEL)]
     rate = await throughput(clients, 125, PARALLEL_CALLS)
     figures.append(Figure("requests_8_parallel_125", rate, "1/s", "higher", 100, 300))
