@@ -238,13 +238,14 @@ class Runner:
     def _feed(self, generation: int, tokens: Sequence[int]) -> None:
         def between() -> None:
             self._channel.check(generation)
-            self._channel.send(wire.Progress(generation))
+            if len(tokens) > 1:
+                self._channel.send(wire.Progress(generation))
 
         self._model.feed(tokens, between)
 
     def _say(self, generation: int, text: str) -> None:
-        if text:
-            self._channel.send(wire.Piece(generation, text))
+        # A token without text is a sign of life too.
+        self._channel.send(wire.Piece(generation, text) if text else wire.Progress(generation))
 
 
 def _seed(given: int | None) -> int:

@@ -58,7 +58,7 @@ def truncated(source: Path, target: Path) -> Path:
 
 @contextlib.asynccontextmanager
 async def running(*specs: ModelSpec, **limits) -> AsyncIterator[LlamaEngine]:
-    engine = LlamaEngine(specs, limits=Limits(threads=1, **limits))
+    engine = LlamaEngine(specs, limits=Limits(**{"threads": 1, **limits}))
     try:
         await engine.start()
         yield engine
@@ -101,7 +101,7 @@ def labelled(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 async def test_a_free_answer_counts_and_ends_where_it_must(tiny: Path):
     """max_tokens bounds it, greedy repeats itself, a seed repeats a draw, other seeds differ."""
-    async with running(spec(tiny)) as engine:
+    async with running(spec(tiny), threads=2) as engine:  # threads start behind the wall
         text, last = await whole(engine, HELLO)
         assert last.finish is FinishReason.LENGTH
         assert last.usage is not None
