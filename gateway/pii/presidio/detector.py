@@ -27,6 +27,7 @@ from gateway.pii.recognizers.load import Candidate, load_rules
 LANGUAGES = ("en", "es", "fr", "de")
 LONGEST_TEXT = 8_000_000  # characters
 BASE_SECONDS, SECONDS_PER_MEGABYTE = 5.0, 30.0
+_CHECK_TIME_EVERY = 1024  # candidates
 _SET_MEMORY = 64 << 20  # bytes the prefilter's automaton may grow to before it starts over
 _ALWAYS = ""  # matches every text: if the set does not report it, the set gave up
 _CODE = (
@@ -105,10 +106,12 @@ class PresidioDetector:
         deadline = time.monotonic() + BASE_SECONDS + SECONDS_PER_MEGABYTE * len(data) / (1 << 20)
         candidates: list[Candidate] = []
         for index in self._possible(data):
-            candidates += self._recognizers[index].find(data)
+            for candidate in self._recognizers[index].find(data):
+                candidates.append(candidate)
+                if len(candidates) % _CHECK_TIME_EVERY == 0:
+                    _in_time(deadline)
             # Presidio answers a regex timeout by skipping the pattern. Time tells.
-            if time.monotonic() > deadline:
-                raise DetectorError("Detection took too long.")
+            _in_time(deadline)
         return resolve(candidates, folded, data)
 
     def _possible(self, data: bytes) -> Sequence[int]:
@@ -118,6 +121,11 @@ class PresidioDetector:
         if sentinel not in hits:  # the automaton ran out of memory: run everything
             return range(sentinel)
         return sorted(hit for hit in hits if hit != sentinel)
+
+
+def _in_time(deadline: float) -> None:
+    if time.monotonic() > deadline:
+        raise DetectorError("Detection took too long.")
 
 
 def _prefilter(cues: Sequence[str]) -> Any:

@@ -88,7 +88,12 @@ USES: tuple[Use, ...] = (
     Use("AbaRoutingRecognizer", "ACCOUNT_NUMBER"),
     Use("MedicalLicenseRecognizer", "LICENSE", Gate.CHECKSUM),
     Use("UsBankRecognizer", "ACCOUNT_NUMBER", context=("account", "acct", "bank", "routing")),
-    Use("UsClaimNumberRecognizer", "HEALTH_PLAN", open_from=0.35),
+    Use(
+        "UsClaimNumberRecognizer",
+        "HEALTH_PLAN",
+        open_from=0.35,
+        cue=r"(?i)(?:claim|clm)[^\n]{0,24}?\d{6,15}",
+    ),
     Use(
         "UsHealthInsuranceMemberIdRecognizer",
         "HEALTH_PLAN",
@@ -101,10 +106,25 @@ USES: tuple[Use, ...] = (
     Use("UsMbiRecognizer", "HEALTH_PLAN", Gate.OPEN),
     Use("UsNpiRecognizer", "LICENSE", Gate.CHECKSUM),
     Use("UsPassportRecognizer", "PASSPORT", context=_PASSPORT),
-    Use("UsPrescriptionNumberRecognizer", "HEALTH_PLAN", open_from=0.35),
-    Use("UsPriorAuthorizationNumberRecognizer", "HEALTH_PLAN", open_from=0.35),
-    Use("UsProviderTaxIdRecognizer", "TAX_ID", open_from=0.35),
-    Use("UsReferralNumberRecognizer", "HEALTH_PLAN", open_from=0.35),
+    Use(
+        "UsPrescriptionNumberRecognizer",
+        "HEALTH_PLAN",
+        open_from=0.35,
+        cue=r"(?i)(?:rx|prescription)[^\n]{0,24}?\d{6,12}",
+    ),
+    Use(
+        "UsPriorAuthorizationNumberRecognizer",
+        "HEALTH_PLAN",
+        open_from=0.35,
+        cue=r"(?i)(?:auth|pa-?)[^\n]{0,24}?\d{6,12}",
+    ),
+    Use("UsProviderTaxIdRecognizer", "TAX_ID", open_from=0.35, cue=r"\d{2}-\d{7}"),
+    Use(
+        "UsReferralNumberRecognizer",
+        "HEALTH_PLAN",
+        open_from=0.35,
+        cue=r"(?i)(?:ref|inf)[^\n]{0,24}?\d{6,12}",
+    ),
     Use("UsSsnRecognizer", "US_SSN", open_from=0.5, score=0.8),
     # United Kingdom, Canada, Australia.
     Use("NhsRecognizer", "NATIONAL_ID", Gate.CHECKSUM, require=r"^[\d ]+$"),

@@ -1,0 +1,72 @@
+"""The tripwire: what stops a request, what is masked in another pass, what is excepted."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pytest
+
+from gateway.domain import Finding
+from gateway.errors import TripwireError
+from gateway.pii import forms, tripwire
+
+
+@dataclass(frozen=True)
+class Span:
+    start: int
+    end: int
+
+
+def span_of(text: str, part: str) -> Span:
+    start = text.index(part)
+    return Span(start, start + len(part))
+
+
+def finding(text: str, part: str, entity_type: str = "PERSON", source: str = "s") -> Finding:
+    span = span_of(text, part)
+    return Finding(entity_type, span.start, span.end, 0.9, source)
+
+
+STOPS = [
+    ("a mapped value in another form", "seen: ANNA-SCHMIDT", None, ["Anna Schmidt"]),
+    ("a mapped number with other separators", "no 123 45 6789 here", None, ["123 45 6789"]),
+    ("a checksummed identifier", "card 4111111111111111", ("4111111111111111", "CREDIT_CARD",
+                                                           "card+checksum"), []),
+    ("a secret", "pw hunter2!", ("hunter2!", "SECRET", "password"), []),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("text", "found", "values"), [row[1:] for row in STOPS])
+def test_what_stops_a_request(text, found, values):
+    """A known value, a checksummed identifier or a secret outside the excepted spans stops."""
+    findings = [finding(text, *found)] if found else []
+    normal = {forms.searchable(value) for value in values}
+    with pytest.raises(TripwireError):
+        tripwire.inspect([text], [findings], [[]], normal)
+    everything = [[Span(0, len(text))]]
+    assert tripwire.inspect([text], [findings], everything, normal) == ((),)
+
+
+def test_other_findings_are_handed_back():
+    """A new finding is not refused: it is what the next pass masks."""
+    text = "<PERSON_1> met Wilson"
+    found = finding(text, "Wilson")
+    assert tripwire.inspect([text], [[found]], [[span_of(text, "<PERSON_1>")]], set()) == (
+        (found,),
+    )
+
+
+def test_a_finding_is_cut_to_what_mask_did_not_write():
+    """What reaches into an excepted span is cut; punctuation that remains is nothing."""
+    text = "<PERSON_1>, Wilson"
+    whole = Finding("PERSON", 0, len(text), 0.9, "s")
+    edge = Finding("PERSON", 0, 12, 0.9, "s")
+    excepted = [[span_of(text, "<PERSON_1>")]]
+    (left,) = tripwire.inspect([text], [[whole, edge]], excepted, set())
+    assert [text[f.start : f.end] for f in left] == [", Wilson"]
+
+
+def test_texts_and_findings_must_be_aligned():
+    """A text without its findings is an error, never an empty pass."""
+    with pytest.raises(ValueError, match="zip"):
+        tripwire.inspect(["a", "b"], [[]], [[], []], set())
