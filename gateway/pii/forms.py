@@ -13,6 +13,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Iterable, Sequence
+from itertools import pairwise
 from typing import NamedTuple
 
 import regex
@@ -29,6 +30,9 @@ MIN_DIGITS = 4
 
 JOINED_DIGITS = 6
 """From this many digits on, separators anywhere between them make no other value."""
+
+MAX_GAP = 3
+"""At most so many characters stand between two words of a value."""
 
 JOINED_LETTERS = 8
 """From this many letters on, a name written without its spaces is still that name."""
@@ -96,10 +100,15 @@ def searchable(text: str) -> str | None:
     return None
 
 
+def near(text: str, before: Word, word: Word, gap: int = MAX_GAP) -> bool:
+    """Whether two words of a text can belong to one value: close, and in one paragraph."""
+    return word.start - before.end <= gap and "\n\n" not in text[before.end : word.start]
+
+
 def visible(text: str, values: Iterable[str]) -> list[tuple[int, int]]:
     """Where any of ``values`` (normal forms, as ``searchable`` gives them) stands in ``text``.
 
-    Whole words only. Linear in the text for a bounded number of values; unordered.
+    Whole words near each other. Linear in the text for a bounded number of values; unordered.
     """
     found = words(text)
     heads: dict[str, list[list[str]]] = {}
@@ -110,7 +119,7 @@ def visible(text: str, values: Iterable[str]) -> list[tuple[int, int]]:
     for index, word in enumerate(found):
         for parts in heads.get(word.fold, ()):
             span = found[index : index + len(parts)]
-            if [w.fold for w in span] == parts:
+            if [w.fold for w in span] == parts and all(near(text, *w) for w in pairwise(span)):
                 hits.append((span[0].start, span[-1].end))
     return hits
 

@@ -15,10 +15,17 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from gateway.pii.forms import JOINED_DIGITS, JOINED_LETTERS, MIN_DIGITS, Word, words
+from gateway.pii.forms import (
+    JOINED_DIGITS,
+    JOINED_LETTERS,
+    MAX_GAP,
+    MIN_DIGITS,
+    Word,
+    near,
+    words,
+)
 from gateway.pii.views import View
 
-_MAX_GAP = 3
 _MAX_DIGIT_GAP = 2
 _GENITIVE = 4  # letters, from which on a final s is read as an ending
 _SOLID = 6  # letters of a name of several words, from which on its case says nothing
@@ -60,10 +67,9 @@ class Scanned:
             at[fold[:-1]] = at.get(fold[:-1], []) + at[fold]
         return cls(text, found, said, said_words, at, digits)
 
-    def near(self, index: int, gap: int) -> bool:
-        """Whether at most ``gap`` characters, and no blank line, stand before this word."""
-        before, word = self.said_words[index - 1], self.said_words[index]
-        return word.start - before.end <= gap and "\n\n" not in self.said[before.end : word.start]
+    def near(self, index: int, gap: int = MAX_GAP) -> bool:
+        """Whether this word can belong to one value with the word before it."""
+        return near(self.said, self.said_words[index - 1], self.said_words[index], gap)
 
 
 class _Pattern(NamedTuple):
@@ -147,7 +153,7 @@ def _place(scanned: Scanned, index: int, pattern: _Pattern) -> Place | None:
     found = scanned.words[index : index + len(pattern.folds)]
     if not _same_words(found, pattern.folds):
         return None
-    if not all(scanned.near(i, _MAX_GAP) for i in range(index + 1, index + len(found))):
+    if not all(scanned.near(i) for i in range(index + 1, index + len(found))):
         return None
     text, start, end = scanned.text, found[0].start, found[-1].end
     if found[-1].fold != pattern.folds[-1] and text[end - 1] in "sS":

@@ -80,15 +80,15 @@ class Masked:
     replacements: tuple[tuple[Replacement, ...], ...] = field(repr=False)
     excepted: tuple[tuple[Span, ...], ...]
     counts: Mapping[str, int]
+    sought: frozenset[str] = field(repr=False)
 
     def normalised_values(self) -> frozenset[str]:
-        """Normal forms of the mapped values that must not be ``forms.visible`` in masked text."""
-        found = (
-            forms.searchable(spoken(value.text))
-            for value in self.mapping.values()
-            if value.entity_type != LITERAL
-        )
-        return frozenset(form for form in found if form is not None)
+        """Normal forms that must not be ``forms.visible`` in masked text outside ``excepted``.
+
+        They are of every value that detection revealed and no ruling kept, also of those that were
+        redacted, but for values too short to say anything (``forms.searchable``).
+        """
+        return self.sought
 
     def source_span(self, segment: int, start: int, end: int) -> Span:
         """The span of the original text behind ``texts[segment][start:end]``.
@@ -143,6 +143,7 @@ def mask(
         replacements=tuple(tuple(w) for w in written),
         excepted=tuple(tuple(_excepted(text)) for text in texts),
         counts=Counter(r.entity_type for w in written for r in w if r.entity_type != LITERAL),
+        sought=masker.sought(),
     )
 
 
@@ -218,6 +219,10 @@ class _Masker:
             )
             for entry in self._registry.entries.values()
         }
+
+    def sought(self) -> frozenset[str]:
+        found = (forms.searchable(spoken(value)) for value in self._traits)
+        return frozenset(form for form in found if form is not None)
 
     def _restorable(self, entry: Entry) -> bool:
         """A later turn can forbid what an earlier one allowed; the entry stays, closed."""

@@ -8,7 +8,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from gateway.domain import Finding, Message, Operator, Prompt, Ruling, ToolCall
-from gateway.pii import placeholders
+from gateway.pii import forms, placeholders
 from gateway.pii.locate import locate, queries
 from gateway.pii.mask import LITERAL, mask
 from gateway.pii.restore import restore_json, restore_text
@@ -217,3 +217,15 @@ def test_literals_are_text_of_the_user_and_nothing_else(text, words):
     for value in masked.mapping.values():
         if value.entity_type == LITERAL:
             assert not detect(words, value.text) or value.text in words
+
+
+@given(conversations, word_lists)
+@settings(max_examples=200)
+def test_a_value_that_the_tripwire_looks_for_is_masked_wherever_it_stands(prompt, words):
+    """Mask and tripwire agree: no mapped value is visible, so none stops a clean request (§1)."""
+    masked = mask_prompt(prompt, words)
+    values = masked.normalised_values()
+    for text, excepted in zip(masked.texts, masked.excepted, strict=True):
+        written = {i for span in excepted for i in range(span.start, span.end)}
+        for start, end in forms.visible(text, values):
+            assert written.issuperset(range(start, end))
