@@ -191,6 +191,8 @@ def export(
     from audit.record import Entry  # noqa: PLC0415
 
     with _plain_errors():
+        if out.exists():
+            _fail("there is something at the place of the bundle already")
         if source.is_dir():
             record_act(source, Entry("export.made", features={"role": "operator"}))
         count = export_bundle(source / LEDGER_FILE if source.is_dir() else source, out)
