@@ -31,14 +31,21 @@ _ENUMERATOR: Final = re.compile(r"[-*•·(\[]*\s*(?:\d{1,3}|[A-Za-z]|[ivxIVX]{1
 _END: Final = re.compile(r"[.!?…。！？]+[\"'”’»)\]*_]*")  # noqa: RUF001 - full-width marks are meant
 _LIST_ITEM: Final = re.compile(r"[-*•·–—]|\(?(?:\d{1,3}|[A-Za-z])[.)]\s")  # noqa: RUF001
 _WORD_BEFORE: Final = re.compile(r"(\S+)$")
+_INITIALS: Final = re.compile(r"[^\W\d_]|[A-Z](?:\.[A-Z])+")
 _WRAPPED: Final = 40  # characters; a line at least so long that breaks off mid-sentence was wrapped
-_ASKS: Final = re.compile(
-    r"(?:please\s+|kindly\s+|now\s+|can you\s+|could you\s+|would you\s+|in (?:one|two|three|a few)"
-    r" \w+,?\s+)*(?:summari[sz]e|sum up|list|quote|tell|find|extract|explain|describe|show|name"
-    r"|identify|answer|what|which|who|whom|whose|when|where|why|how|is|are|was|were|does|do|did|has"
-    r"|have|outline|point out|look up|question|q)\b",
+_POLITE: Final = (
+    r"(?:(?:please|kindly|now|can you|could you|would you|in (?:one|two|three|a few) \w+),?\s+)*"
+)
+# Verbs that order an answer. "Name: ..." and "List of ..." are headings.
+_ORDERS: Final = re.compile(
+    _POLITE + r"(?:(?:summari[sz]e|sum up|in short|tl;?dr|question|q)\b"
+    r"|(?:list|quote|tell|find|extract|explain|describe|show|name|identify|answer|outline|compare"
+    r"|highlight|point out|pick out|look up|give me|write (?:me|a|the)|provide (?:me|a|the))\b"
+    r"(?!\s*:|\s+of\b))",
     re.IGNORECASE,
 )
+# Words that ask without a question mark, when nothing else stands on their line.
+_ASKING: Final = re.compile(r"(?:what|which|who|whom|whose|when|where|why|how)\b", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,8 +153,9 @@ def _ends_sentence(before: str, mark: str, after: str) -> bool:
     if _ENUMERATOR.fullmatch(before.strip()):
         return False  # "1. Aspirin", "B. Allergies"
     word = _WORD_BEFORE.search(before)
-    last = word.group(1).lstrip("([\"'").lower() if word else ""
-    initial = len(last) == 1 and last.isalpha()
+    last = word.group(1).lstrip("([\"'") if word else ""
+    initial = bool(_INITIALS.fullmatch(last))
+    last = last.lower()
     numbered = last in _NUMBERED and following[0].isdigit()
     return not (initial or numbered or last in _TITLES)
 
@@ -158,13 +166,15 @@ def _question(text: str, spans: Sequence[tuple[int, int]], *, only: bool) -> tup
     Tried in this order: the sentences at the end, when one has a question mark; those at the
     beginning that ask; those at the end that ask; with ``only``, a message of one sentence.
     """
-    asks = [bool(_ASKS.match(text, start)) for start, _ in spans]
-    marked = [text[start:end].rstrip("\"'”’»)*_ ").endswith(("?", "？")) for start, end in spans]  # noqa: RUF001
-    tail = len(spans)
-    while tail and (asks[tail - 1] or marked[tail - 1]):
+    marked = [_is_marked(text[start:end]) for start, end in spans]
+    asks = [
+        mark or bool(_ORDERS.match(text, *span)) or _asks_alone(text, *span)
+        for mark, span in zip(marked, spans, strict=True)
+    ]
+    tail, head = len(spans), 0
+    while tail and asks[tail - 1]:
         tail -= 1
-    head = 0
-    while head < len(spans) and (asks[head] or marked[head]):
+    while head < len(spans) and asks[head]:
         head += 1
     if any(marked[tail:]):
         return tail, len(spans)
@@ -173,3 +183,13 @@ def _question(text: str, spans: Sequence[tuple[int, int]], *, only: bool) -> tup
     if tail < len(spans) or (only and len(spans) == 1):
         return min(tail, len(spans) - 1), len(spans)
     return 0, 0
+
+
+def _is_marked(sentence: str) -> bool:
+    return sentence.rstrip("\"'”’»)*_ ").endswith(("?", "？"))  # noqa: RUF001
+
+
+def _asks_alone(text: str, start: int, end: int) -> bool:
+    before, after = text[:start].rpartition("\n")[2], text[end:].partition("\n")[0]
+    alone = not before.strip() and not after.strip()
+    return alone and text[end - 1] != "." and bool(_ASKING.match(text, start, end))

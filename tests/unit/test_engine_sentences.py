@@ -11,6 +11,7 @@ SENTENCES = [
     ("  \n\t ", []),
     ("One. Two! Three? Four", ["One.", "Two!", "Three?", "Four"]),
     ("Dr. Smith saw Mrs. Jones. She left.", ["Dr. Smith saw Mrs. Jones.", "She left."]),
+    ("It was K.H. Braun. He left.", ["It was K.H. Braun.", "He left."]),
     ("J. P. Morgan paid. He left.", ["J. P. Morgan paid.", "He left."]),
     ("Application no. 18403/91 failed. Why?", ["Application no. 18403/91 failed.", "Why?"]),
     ("Allergies? No. Patient denies.", ["Allergies?", "No.", "Patient denies."]),
@@ -60,6 +61,7 @@ READINGS = [
         "Please list them.",
     ),
     ("no question", [("user", NOTE)], SUMMARISE),
+    ("no question mark", [("user", f"{NOTE}\nwhat does she take")], "what does she take"),
     (
         "the note came earlier",
         [("user", NOTE), ("assistant", "I see."), ("user", "her drugs")],
@@ -85,6 +87,25 @@ def test_the_question_is_not_quotable_and_the_note_is(turns, question: str):
     reading = read(turns)
     assert reading.question == question
     assert reading.sentences == ("The patient has flu.", "She takes aspirin.")
+
+
+NOT_ASKING = [
+    "Is able to walk.",
+    "Does not smoke.",
+    "When seen, he was pale.",
+    "Name: <PERSON_1>",
+    "List of drugs:",
+    "Has no allergies",
+]
+
+
+@pytest.mark.parametrize("line", NOT_ASKING)
+def test_a_line_of_a_note_is_not_taken_for_the_question(line: str):
+    """Notes leave out subjects and have headings; those lines stay quotable."""
+    for text in (f"{line}\nHe slept well.\nWhat did he do?", f"{line}\nHe slept well."):
+        assert any(line.startswith(one) for one in read([("user", text)]).sentences)
+    reading = read([("user", f"He slept well.\n{line}\n\nWhat did he do?")])
+    assert reading.question == "What did he do?"
 
 
 def test_a_question_alone_leaves_nothing_to_quote():
