@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from gateway.domain import Decision, Finding, Operator, Ruling
 from gateway.errors import TripwireError
@@ -63,7 +64,7 @@ def stock() -> Callable[[str], object]:
     import presidio_analyzer.predefined_recognizers as predefined  # noqa: PLC0415
     from presidio_analyzer import PatternRecognizer  # noqa: PLC0415
 
-    kinds = [getattr(predefined, name) for name in dir(predefined)]
+    kinds: list[Any] = [getattr(predefined, name) for name in dir(predefined)]
     recognizers = [
         kind()
         for kind in kinds

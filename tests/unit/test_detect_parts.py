@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
 import re2
 import regex
 
 from gateway.domain import Finding
 from gateway.errors import SettingsError
+from gateway.pii.presidio.imports import import_presidio
 from gateway.pii.presidio.loosen import loosen
 from gateway.pii.presidio.registry import USES, build_registry
 from gateway.pii.presidio.resolve import resolve
@@ -137,8 +141,8 @@ def test_offsets_are_of_the_original_text():
 
 def test_every_recognizer_of_presidio_is_used():
     """A recognizer that Presidio has and the table forgot would be a silent gap."""
-    import presidio_analyzer.predefined_recognizers as predefined  # noqa: PLC0415
-    from presidio_analyzer import PatternRecognizer  # noqa: PLC0415
+    predefined = import_presidio()
+    from presidio_analyzer import PatternRecognizer  # noqa: PLC0415 (after the guarded import)
 
     ours = {use.recognizer for use in USES}
     theirs = {
@@ -174,3 +178,15 @@ def test_a_rule_with_a_mistake_is_refused(row):
     """A recognizer that would silently do nothing is an error at start."""
     with pytest.raises(SettingsError):
         load._rule(row, {}, frozenset())
+
+
+def test_importing_the_detector_leaves_the_downloader_out():
+    """In a fresh interpreter a detector loads no part of spaCy's command line, nor at import."""
+    code = (
+        "import sys\n"
+        "from gateway.pii.presidio.detector import PresidioDetector\n"
+        "assert 'presidio_analyzer' not in sys.modules\n"
+        "assert PresidioDetector().detect(['Mr. Smith'])[0]\n"
+        "assert not [m for m in sys.modules if m.startswith(('spacy.cli', 'weasel'))]\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)

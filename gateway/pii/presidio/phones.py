@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import re2
-from presidio_analyzer.predefined_recognizers import PhoneRecognizer
 
+from gateway.pii.presidio.imports import import_presidio
 from gateway.pii.recognizers.load import Candidate, context_pattern, in_context
 
 REGIONS = ("US", "GB", "DE", "FR", "ES", "CH")
@@ -40,7 +40,7 @@ class PhoneRule:
     cue: str
     runs: Any
     context: Any
-    recognizer: PhoneRecognizer
+    recognizer: Any
 
     def find(self, data: bytes) -> Iterator[Candidate]:
         """Yield the telephone numbers in UTF-8 ``data``."""
@@ -67,7 +67,7 @@ class PhoneRule:
 
 def build_phones() -> PhoneRule:
     """Build the one telephone rule; the first call loads the regions' metadata."""
-    recognizer = PhoneRecognizer(supported_regions=REGIONS)
+    recognizer = import_presidio().PhoneRecognizer(supported_regions=REGIONS)
     return PhoneRule(
         id="presidio:PhoneRecognizer",
         entity_type="PHONE_NUMBER",

@@ -9,18 +9,17 @@ the checksum.
 
 from __future__ import annotations
 
-import logging
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum
+from importlib.metadata import version
+from types import ModuleType
 from typing import Any
 
-import presidio_analyzer
-import presidio_analyzer.predefined_recognizers as predefined
 import re2
-from presidio_analyzer import Pattern, PatternRecognizer
 
+from gateway.pii.presidio.imports import import_presidio
 from gateway.pii.presidio.loosen import loosen
 from gateway.pii.recognizers.load import Candidate, context_pattern, in_context
 from gateway.pii.recognizers.vocabulary import CHECKSUM_MARK
@@ -198,25 +197,23 @@ USES: tuple[Use, ...] = (
 )
 
 
-class _Email(predefined.EmailRecognizer):
-    """Presidio asks tldextract, which fetches a suffix list. The shape is enough to mask."""
+def _replaced(predefined: ModuleType) -> dict[str, Any]:
+    """The classes of Presidio's whose judgement is not the gateway's."""
 
-    def validate_result(self, pattern_text: str) -> None:
-        """Say neither yes nor no."""
+    class Email(predefined.EmailRecognizer):  # type: ignore[name-defined,misc]
+        """Presidio asks tldextract, which fetches a suffix list. The shape is enough to mask."""
 
+        def validate_result(self, pattern_text: str) -> None:
+            """Say neither yes nor no."""
 
-class _Ssn(predefined.UsSsnRecognizer):
-    """Presidio drops numbers that look like samples. A gateway cannot know that they are."""
+    class Ssn(predefined.UsSsnRecognizer):  # type: ignore[name-defined,misc]
+        """Presidio drops numbers that look like samples. A gateway cannot know that they are."""
 
-    def invalidate_result(self, pattern_text: str) -> bool:  # noqa: ARG002
-        """Keep whatever has the shape."""
-        return False
+        def invalidate_result(self, pattern_text: str) -> bool:  # noqa: ARG002
+            """Keep whatever has the shape."""
+            return False
 
-
-_REPLACED: dict[str, type[PatternRecognizer]] = {
-    "EmailRecognizer": _Email,
-    "UsSsnRecognizer": _Ssn,
-}
+    return {"EmailRecognizer": Email, "UsSsnRecognizer": Ssn}
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,7 +223,7 @@ class PresidioRule:
     id: str
     entity_type: str
     use: Use
-    recognizer: PatternRecognizer
+    recognizer: Any
     cue: str
     candidates: Any
     context: Any
@@ -293,25 +290,22 @@ def _bytes(window: str, base: int, offset: int) -> int:
 
 
 def build_registry() -> tuple[PresidioRule, ...]:
-    """Build one rule per pattern of Presidio's that is used.
-
-    Presidio's loggers are silenced: two of its recognizers log the text that they check.
-    """
-    for name in ("presidio-analyzer", "decision_process"):
-        logger = logging.getLogger(name)
-        logger.handlers[:] = [logging.NullHandler()]
-        logger.propagate = False
-        logger.setLevel(logging.CRITICAL + 1)
-    return tuple(rule for use in USES for rule in _rules(use))
+    """Build one rule per pattern of Presidio's that is used. Imports Presidio."""
+    predefined = import_presidio()
+    replaced = _replaced(predefined)
+    return tuple(
+        rule
+        for use in USES
+        for rule in _rules(use, replaced.get(use.recognizer) or getattr(predefined, use.recognizer))
+    )
 
 
-def _rules(use: Use) -> Iterator[PresidioRule]:
-    kind: Any = _REPLACED.get(use.recognizer) or getattr(predefined, use.recognizer)
+def _rules(use: Use, kind: Any) -> Iterator[PresidioRule]:
     context = context_pattern(list(use.context or kind.CONTEXT))
     for number, pattern in enumerate(kind.PATTERNS):
         if use.skip and use.skip in pattern.name:
             continue
-        recognizer = kind(patterns=[Pattern(pattern.name, pattern.regex, pattern.score)])
+        recognizer = kind(patterns=[type(pattern)(pattern.name, pattern.regex, pattern.score)])
         recognizer.analyze(" ", recognizer.supported_entities)  # compiles, so that threads need not
         flags = "(?i)" if recognizer.global_regex_flags & re.IGNORECASE else ""
         cue = use.cue or flags + loosen(pattern.regex)
@@ -330,6 +324,4 @@ def _rules(use: Use) -> Iterator[PresidioRule]:
 
 def presidio_version() -> str:
     """Return the installed version, for the digest."""
-    from importlib.metadata import version  # noqa: PLC0415
-
-    return version(presidio_analyzer.__name__.replace("_", "-"))
+    return version("presidio-analyzer")
