@@ -7,6 +7,7 @@ import json
 import os
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import time
@@ -55,10 +56,11 @@ class Gateway:
     port: int
     keys: Mapping[str, str]
     process: subprocess.Popen[bytes] = field(repr=False)
+    scheme: str = "http"
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
+        return f"{self.scheme}://127.0.0.1:{self.port}"
 
     @property
     def log(self) -> Path:
@@ -88,8 +90,14 @@ def upstream_settings(url: str, *, name: str = "upstream", bundled: bool = False
     )
 
 
-def start(home: Path, keys: Mapping[str, str], *, wait_s: float = 60) -> Gateway:
-    """Start ``gateway serve`` on ``home`` and wait until it is ready."""
+def start(
+    home: Path,
+    keys: Mapping[str, str],
+    *,
+    wait_s: float = 60,
+    context: ssl.SSLContext | None = None,
+) -> Gateway:
+    """Start ``gateway serve`` on ``home`` and wait until it is ready. ``context``: it has TLS."""
     port = free_port()
     with (home.parent / f"{home.name}.log").open("ab") as log:
         process = subprocess.Popen(
@@ -99,14 +107,16 @@ def start(home: Path, keys: Mapping[str, str], *, wait_s: float = 60) -> Gateway
             stdout=log,
             stderr=log,
         )
-    gateway = Gateway(home, port, keys, process)
+    gateway = Gateway(home, port, keys, process, "https" if context else "http")
     deadline = time.monotonic() + wait_s
     while time.monotonic() < deadline:
         if process.poll() is not None:
             raise AssertionError(f"gateway exited {process.returncode}: {gateway.log.read_text()}")
         with (
             contextlib.suppress(urllib.error.URLError, ConnectionError, TimeoutError),
-            urllib.request.urlopen(f"{gateway.url}/health/ready", timeout=2) as answer,
+            urllib.request.urlopen(
+                f"{gateway.url}/health/ready", timeout=2, context=context
+            ) as answer,
         ):
             if answer.status == 200:
                 return gateway
