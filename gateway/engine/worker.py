@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 import os
-import select
 import sys
 import types
 from collections.abc import Callable, Iterator, Sequence
@@ -20,6 +19,7 @@ if TYPE_CHECKING:
 
 from gateway.engine import wall, wire
 from gateway.engine.answer import AnswerText
+from gateway.engine.channel import CancelledError, Channel
 from gateway.engine.extractive import (
     ABSTAINED,
     Budget,
@@ -33,66 +33,11 @@ from gateway.engine.extractive import (
 from gateway.engine.sentences import Reading, read
 from gateway.engine.template import ChatTemplate, Piece, TemplateFailedError, rehearse
 
-_STDIN, _STDOUT = 0, 1
 _SEED_BITS = 32
-
-
-class _CancelledError(Exception):
-    """The gateway no longer wants this answer, or is gone."""
 
 
 class _ContextError(Exception):
     """Prompt and answer do not fit."""
-
-
-class Channel:
-    """The pipe to the gateway. Single-threaded: cancellation is polled between tokens."""
-
-    def __init__(self) -> None:
-        self._buffer = b""
-        self._poll = select.poll()
-        self._poll.register(_STDIN, select.POLLIN | select.POLLHUP)
-
-    def send(self, message: wire.FromChild) -> None:
-        data = memoryview(wire.pack(message))
-        while data:
-            data = data[os.write(_STDOUT, data) :]
-
-    def receive(self) -> wire.ToChild:
-        """Wait for the next message.
-
-        Raises:
-            EOFError: the gateway is gone.
-        """
-        while True:
-            message = self._take()
-            if message is not None:
-                return message
-            self._fill()
-
-    def check(self, generation: int) -> None:
-        """Raise ``_CancelledError`` when the gateway has cancelled ``generation``."""
-        while self._poll.poll(0):
-            self._fill()
-            message = self._take()
-            if isinstance(message, wire.Cancel) and message.id == generation:
-                raise _CancelledError
-
-    def _fill(self) -> None:
-        data = os.read(_STDIN, 1 << 16)
-        if not data:
-            raise EOFError
-        self._buffer += data
-
-    def _take(self) -> wire.ToChild | None:
-        head = wire.HEADER_BYTES
-        if len(self._buffer) < head:
-            return None
-        end = head + wire.length(self._buffer[:head])
-        if len(self._buffer) < end:
-            return None
-        body, self._buffer = self._buffer[head:end], self._buffer[end:]
-        return wire.read_to_child(body)
 
 
 class Runner:
@@ -126,7 +71,7 @@ class Runner:
         self._counts = (0, 0)
         try:
             finish = answer(ask)
-        except _CancelledError:
+        except CancelledError:
             finish = "cancelled"
         except _ContextError:
             self._channel.send(wire.Failed(ask.id, "context"))
