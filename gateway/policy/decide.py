@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import reduce
-from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from gateway.domain import (
@@ -54,7 +53,7 @@ class _Compiled:
 
 
 class PolicySet:
-    """Policies in force, compiled. Immutable; the order they are given in does not matter.
+    """Policies in force. Immutable to the eye; the order they are given in does not matter.
 
     ``available`` holds policies that a request may add by name (``plus``).
     """
@@ -67,7 +66,7 @@ class PolicySet:
         self._policies = tuple(unique[ref] for ref in self._refs)
         self._available = tuple(available)
         self._days = tuple((each.starts, each.ends, each.name) for each in self._policies)
-        self._table = _compile(self._policies)
+        self._table: dict[tuple[Role, Purpose], _Compiled] = {}
         self.digest = digest_of(self._refs)
 
     @property
@@ -106,20 +105,18 @@ class PolicySet:
                 raise PolicyUnavailableError(f"Policy '{name}' has expired.")
 
     def compiled(self, role: Role, purpose: Purpose) -> _Compiled:
-        return self._table.get((role, purpose), _NOTHING)
+        """The row of the table for this role and purpose, compiled when first asked for."""
+        row = self._table.get((role, purpose))
+        if row is None:
+            # Two threads may both compile it: the rows are equal, and either may stay.
+            row = self._table[role, purpose] = _compile(self._policies, role, purpose)
+        return row
 
 
-def _compile(policies: Sequence[Policy]) -> Mapping[tuple[Role, Purpose], _Compiled]:
-    based = any(policy.kind is Kind.BASE for policy in policies)
-    table = {}
-    for role in Role:
-        for purpose in Purpose:
-            if based:
-                rows = [row_of(policy, role, purpose) for policy in policies]
-                table[role, purpose] = _finish(reduce(Row.join, rows))
-            else:
-                table[role, purpose] = _NOTHING
-    return MappingProxyType(table)
+def _compile(policies: Sequence[Policy], role: Role, purpose: Purpose) -> _Compiled:
+    if not any(policy.kind is Kind.BASE for policy in policies):
+        return _NOTHING
+    return _finish(reduce(Row.join, (row_of(policy, role, purpose) for policy in policies)))
 
 
 def _finish(row: Row) -> _Compiled:

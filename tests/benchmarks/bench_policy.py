@@ -9,7 +9,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -63,6 +63,15 @@ def many(rules: int) -> PolicySet:
     return PolicySet(grown(base, f"policy-{n}", rules) for n in range(POLICIES))
 
 
+def whole(policies: Sequence[Policy]) -> PolicySet:
+    """A set with every row of its table compiled."""
+    compiled = PolicySet(policies)
+    for role in Role:
+        for purpose in Purpose:
+            compiled.compiled(role, purpose)
+    return compiled
+
+
 def command_s(*args: str) -> float:
     """Seconds that ``policyctl`` takes from the shell, start-up included."""
     start = time.perf_counter()
@@ -78,7 +87,7 @@ def main() -> int:
     figures = [
         Figure("decide_30_findings_5_policies_60_rules", small, "us", "lower", 50, 15),
         Figure("decide_growth_at_10_times_the_rules", large / small, "x", "lower", 1.5, 1.1),
-        Figure("compile_shipped", best(lambda: PolicySet(sources), 5) * 1e3, "ms", "lower"),
+        Figure("compile_shipped", best(lambda: whole(sources), 5) * 1e3, "ms", "lower"),
         Figure(
             "validate_and_test_from_the_shell",
             min(command_s("validate") + command_s("test") for _ in range(3)),

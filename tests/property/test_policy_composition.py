@@ -117,7 +117,7 @@ def assert_protects(more: Decision, less: Decision) -> None:
 
 
 @given(usable, policies)
-@settings(max_examples=30)
+@settings(max_examples=20)
 def test_adding_a_policy_only_protects_more(chosen, added):
     """Monotone: over the whole domain, a set with one more policy is nowhere less protective."""
     for more, less in zip(answers([*chosen, added]), answers(chosen), strict=True):
@@ -125,7 +125,7 @@ def test_adding_a_policy_only_protects_more(chosen, added):
 
 
 @given(usable, st.randoms(use_true_random=False))
-@settings(max_examples=15)
+@settings(max_examples=8)
 def test_order_and_repetition_do_not_matter(chosen, random):
     """Commutative and idempotent, citations included."""
     shuffled = [*chosen, random.choice(chosen)]
@@ -134,7 +134,7 @@ def test_order_and_repetition_do_not_matter(chosen, random):
 
 
 @given(bases, policies, policies)
-@settings(max_examples=15)
+@settings(max_examples=8)
 def test_a_set_grows_the_same_way_in_any_grouping(one, two, three):
     """Associative: adding two policies at once or one after the other gives the same answers."""
     at_once = PolicySet([one], available=[two, three]).plus([two.name, three.name])
@@ -145,7 +145,7 @@ def test_a_set_grows_the_same_way_in_any_grouping(one, two, three):
 
 
 @given(usable)
-@settings(max_examples=15)
+@settings(max_examples=8)
 def test_a_type_that_no_rule_names_denies(chosen):
     """Whatever the policies say, a type that none of them names denies the request."""
     for decision in answers(chosen, (UNNAMED,)):
@@ -155,7 +155,7 @@ def test_a_type_that_no_rule_names_denies(chosen):
 
 
 @given(usable)
-@settings(max_examples=15)
+@settings(max_examples=8)
 def test_without_a_permit_of_every_base_policy_a_role_is_denied(chosen):
     """A request is admitted only where each base policy permits it and no policy denies it."""
     for (role, purpose), decision in zip(
@@ -175,7 +175,7 @@ def test_without_a_permit_of_every_base_policy_a_role_is_denied(chosen):
 
 
 @given(st.lists(policies.filter(lambda policy: policy.kind is Kind.OVERLAY), max_size=3))
-@settings(max_examples=10)
+@settings(max_examples=8)
 def test_without_a_base_policy_nothing_is_permitted(overlays):
     """No policies, or overlays alone: denied everywhere."""
     for decision in answers(overlays):
@@ -184,7 +184,7 @@ def test_without_a_base_policy_nothing_is_permitted(overlays):
 
 
 @given(usable)
-@settings(max_examples=10)
+@settings(max_examples=8)
 def test_every_decision_is_explained(chosen):
     """Whatever protects or denies cites at least one rule, or the silence of a policy."""
     for decision in answers(chosen):
