@@ -27,12 +27,12 @@ from pathlib import Path
 from typing import Any
 
 from audit.checkpoint import Checkpoint, SignedReceipt
-from audit.errors import KeyStoreError, LedgerError, MissingError, NoteError
+from audit.errors import KeyStoreError, LedgerError, MissingError, NoteError, ProofError
 from audit.keys import KeyStore, load_auditors, save_auditors
-from audit.merkle import Frontier, inclusion_proof, leaf_hash
+from audit.merkle import Frontier, inclusion_proof, leaf_hash, verify_inclusion
 from audit.record import Entry, deadline_minute, expiry_month, minute, parse
 from audit.seal import Auditor, Position, Randomness, Sealed, Sealer
-from audit.store import LedgerStore, Pending, Row, Writer
+from audit.store import LedgerStore, Pending, Reader, Row, Writer
 
 Clock = Callable[[], datetime]
 
@@ -236,10 +236,8 @@ class Ledger:
             newest = reader.newest_checkpoint()
             if newest is None:
                 raise LedgerError("the ledger has no checkpoint")
-            size, note = newest
-            return tuple(
-                _stored(row, inclusion_proof(row.index, size, reader.node), note) for row in rows
-            )
+            head = Checkpoint.open(newest[1], self._signer.public)
+            return tuple(_proven(row, head, reader) for row in rows)
 
     def checkpoint(self) -> str | None:
         """The newest signed checkpoint: for the auditor to keep elsewhere."""
@@ -445,7 +443,14 @@ def _resolve(future: Future[Any], result: object) -> None:
         future.set_result(result)
 
 
-def _stored(row: Row, proof: tuple[bytes, ...], checkpoint: str) -> StoredRecord:
+def _proven(row: Row, head: Checkpoint, reader: Reader) -> StoredRecord:
+    """The record with its proof, checked before it is handed out."""
+    proof = inclusion_proof(row.index, head.size, reader.node)
+    leaf = leaf_hash(row.body)
+    try:
+        verify_inclusion(leaf, row.index, head.size, proof, head.root)
+    except ProofError:
+        raise LedgerError("the ledger contradicts its newest checkpoint") from None
     header = parse(row.body).header
     return StoredRecord(
         index=row.index,
@@ -454,10 +459,10 @@ def _stored(row: Row, proof: tuple[bytes, ...], checkpoint: str) -> StoredRecord
         minute=header.minute,
         features=dict(header.features),
         commits=dict(header.commits),
-        leaf_hash=row.leaf,
+        leaf_hash=leaf,
         receipt=row.receipt,
         proof=proof,
-        checkpoint=checkpoint,
+        checkpoint=head.note,
         body=row.body,
     )
 

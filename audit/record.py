@@ -111,7 +111,6 @@ READABLE: Mapping[str, Callable[[object], bool]] = {
     "stream": _flag,
     "attempt": _within(1, 9),
     "count": _BUCKET,
-    "owner": _DIGEST,  # HMAC of the receipt id under the caller's API key: audit-format.md §3.3
     "version": _shape(r"[0-9]{1,4}(?:\.[0-9]{1,4}){0,3}(?:(?:a|b|rc|\.dev)[0-9]{1,4})?"),
 }  # fmt: skip
 """Every readable key and the shape of its value. Append here and in audit-format.md §3."""

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import random
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
@@ -57,6 +59,15 @@ class Home:
         with self.ledger(options) as ledger:
             boot = ledger.submit(Entry("boot")).result()
             return [boot, *append_requests(ledger, count)]
+
+
+@contextmanager
+def quick_folder() -> Iterator[Path]:
+    """A folder in memory where there is one: for tests that are not about the disk."""
+    memory = Path("/dev/shm")  # noqa: S108 - a private folder is made in it
+    where = memory if os.access(memory, os.W_OK) else None
+    with TemporaryDirectory(dir=where, prefix="audit-") as folder:
+        yield Path(folder)
 
 
 def make_home(folder: Path, *, demo: bool = False) -> Home:

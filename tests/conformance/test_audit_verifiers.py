@@ -28,7 +28,7 @@ from audit.ledger import Options
 from audit.merkle import Frontier, leaf_hash
 from audit.record import Entry
 from audit.verify import Code, Report, check_kept, verify
-from tests.auditkit import append_requests, make_home
+from tests.auditkit import append_requests, make_home, quick_folder
 
 STANDALONE = Path(__file__).parents[2] / "audit" / "verify_standalone.py"
 ANCHORED, UNANCHORED, MISSING, CONTRADICTED, TAMPERED = 0, 10, 20, 30, 40
@@ -90,23 +90,29 @@ class Original:
 
 
 @pytest.fixture(scope="module")
-def original(tmp_path_factory):
-    home = make_home(tmp_path_factory.mktemp("log") / "home")
+def folder():
+    with quick_folder() as path:
+        yield path
+
+
+@pytest.fixture(scope="module")
+def original(folder):
+    home = make_home(folder / "home")
     with home.ledger(Options(checkpoint_records=10_000)) as ledger:
         ledger.submit(Entry("boot")).result()
         receipt = append_requests(ledger, 3)[-1].receipt.note
         ledger.publish().result()
         kept = ledger.checkpoint()
         append_requests(ledger, 2)
-    folder = home.path.parent / "bundle"
-    export_bundle(home.path / "ledger.db", folder)
+    exported = folder / "bundle"
+    export_bundle(home.path / "ledger.db", exported)
     keys = KeyStore.open(home.path / "keystore.db", readonly=True)
     key = keys.signing_key
     keys.close()
     bundle = Bundle(
-        manifest=json.loads((folder / "manifest.json").read_bytes()),
-        lines=(folder / "records.log").read_bytes().split(b"\n")[:-1],
-        notes=json.loads((folder / "checkpoints.json").read_bytes()),
+        manifest=json.loads((exported / "manifest.json").read_bytes()),
+        lines=(exported / "records.log").read_bytes().split(b"\n")[:-1],
+        notes=json.loads((exported / "checkpoints.json").read_bytes()),
         kept=kept.encode(),
         receipt=receipt.encode(),
     )

@@ -34,6 +34,7 @@ from tests.auditkit import (
     make_home,
     outcome,
     planted_forms,
+    quick_folder,
     rid,
 )
 
@@ -42,8 +43,14 @@ WIDE_VALUE = "Żółć Ørsted-Quark"
 
 
 @pytest.fixture
-def home(tmp_path):
-    return make_home(tmp_path / "home")
+def folder():
+    with quick_folder() as path:
+        yield path
+
+
+@pytest.fixture
+def home(folder):
+    return make_home(folder / "home")
 
 
 def read(home, index):
@@ -157,10 +164,10 @@ def test_neither_half_of_the_keys_opens_a_record(home):
     keys.close()
 
 
-def test_every_registered_auditor_reads_alone(tmp_path):
+def test_every_registered_auditor_reads_alone(folder):
     """A record is sealed to each auditor on the list."""
     pairs = [generate_auditor(name) for name in ("first", "second")]
-    home = make_home(tmp_path / "home")
+    home = make_home(folder / "home")
     init_home(home.path, [auditor for auditor, _ in pairs])
     with home.ledger() as ledger:
         ledger.submit(intent(1)).result()
@@ -389,14 +396,14 @@ def test_several_processes_worth_of_ledgers_append_to_one_tree(home):
     assert _sizes(home)[-1] == 21
 
 
-def test_nothing_is_sealed_to_nobody(tmp_path):
+def test_nothing_is_sealed_to_nobody(folder):
     """Fail closed: without a registered auditor the ledger does not open."""
-    init_home(tmp_path / "home")
+    init_home(folder / "home")
     with pytest.raises(KeyStoreError):
-        Ledger.open(tmp_path / "home", clock=HandClock())
-    save_auditors(tmp_path / "home" / "auditors.json", [])
+        Ledger.open(folder / "home", clock=HandClock())
+    save_auditors(folder / "home" / "auditors.json", [])
     with pytest.raises(KeyStoreError):
-        Ledger.open(tmp_path / "home", clock=HandClock())
+        Ledger.open(folder / "home", clock=HandClock())
 
 
 def test_init_is_idempotent_and_private(home):
@@ -414,9 +421,9 @@ def test_init_is_idempotent_and_private(home):
     assert {"ledger.db-wal", "keystore.db-wal"} <= set(modes)
 
 
-def test_a_demo_log_says_so_in_its_name(tmp_path):
+def test_a_demo_log_says_so_in_its_name(folder):
     """The origin is in every record, checkpoint and receipt, so a demo cannot be promoted."""
-    home = make_home(tmp_path / "home", demo=True)
+    home = make_home(folder / "home", demo=True)
     init_home(home.path, demo=False)
     with home.ledger() as ledger:
         assert ledger.demo
@@ -445,7 +452,7 @@ def test_a_damaged_ledger_is_not_written_on(home, damage):
         Ledger.open(home.path, clock=home.clock)
 
 
-def test_a_private_key_needs_its_passphrase(tmp_path):
+def test_a_private_key_needs_its_passphrase(folder):
     """The auditor's key file is a PKCS #8 PEM, encrypted where a passphrase was given."""
     auditor, pem = generate_auditor("ann", b"correct horse")
     assert b"ENCRYPTED" in pem
