@@ -64,14 +64,14 @@ def stock() -> Callable[[str], object]:
     import presidio_analyzer.predefined_recognizers as predefined  # noqa: PLC0415
     from presidio_analyzer import PatternRecognizer  # noqa: PLC0415
 
-    kinds: list[Any] = [getattr(predefined, name) for name in dir(predefined)]
-    recognizers = [
-        kind()
-        for kind in kinds
+    names = [
+        name
+        for name, kind in vars(predefined).items()
         if isinstance(kind, type)
         and issubclass(kind, PatternRecognizer)
-        and kind is not predefined.EmailRecognizer  # it would fetch a suffix list
+        and name != "EmailRecognizer"  # it would fetch a suffix list
     ]
+    recognizers: list[Any] = [getattr(predefined, name)() for name in names]
     return lambda text: [r.analyze(text, r.supported_entities) for r in recognizers]
 
 
