@@ -10,6 +10,7 @@ MissingError, without their text.
 from __future__ import annotations
 
 import os
+import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -179,14 +180,18 @@ def _listen(engine: Engine, begin: str, *, writable: bool) -> None:
             connection.execute("PRAGMA " + pragma)
 
     event.listen(engine, "connect", connected)
-    event.listen(engine, "begin", lambda connection: connection.exec_driver_sql(begin))
+
+    def started(connection: Connection) -> None:
+        connection.connection.cursor().execute(begin)
+
+    event.listen(engine, "begin", started)
 
 
 @contextmanager
 def _port(error: type[AuditError], message: str) -> Iterator[None]:
     try:
         yield
-    except (SQLAlchemyError, OSError):
+    except (SQLAlchemyError, sqlite3.Error, OSError):
         raise error(message) from None
 
 
