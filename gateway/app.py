@@ -30,8 +30,10 @@ from gateway.errors import GatewayError, SettingsError
 from gateway.guards.registry import ALL as GUARDS
 from gateway.pii.presidio.detector import PresidioDetector
 from gateway.pii.presidio.operators import PresidioApply
+from gateway.pii.recognizers.vocabulary import ENTITY_TYPES
 from gateway.pipeline import Parts, Pipeline
 from gateway.policy.decide import PolicySet
+from gateway.policy.lint import check_vocabulary
 from gateway.policy.load import load_policy, shipped
 from gateway.policy.model import Policy
 from gateway.protect import Protector
@@ -68,7 +70,9 @@ def policies_in_force(settings: Settings, home: Path) -> PolicySet:
 
 def _policy(home: Path, name: str) -> Policy:
     own = home / POLICIES_DIR / f"{name}.yaml"
-    return load_policy(own if own.exists() else shipped(name))
+    policy = load_policy(own if own.exists() else shipped(name))
+    check_vocabulary(policy, ENTITY_TYPES)
+    return policy
 
 
 def protector(settings: Settings, clock: Clock) -> Protector:
