@@ -24,6 +24,9 @@ TOOLS = "tools"
 JSON = "json"
 EXTRACTIVE = "extractive"
 
+REMOTE = "remote"
+"""The backend of a model that another server runs."""
+
 _NEEDS_FREE_DECODING = {TOOLS: "tools", JSON: "response_format"}
 _QUOTING_SUITS = frozenset({"extract", "question", "summarize"})
 """What a model that only quotes can serve; all else goes to a free one where there is one."""
@@ -41,7 +44,7 @@ def choose(  # noqa: PLR0913 - each is one fact the choice rests on
 ) -> Route:
     """Choose a model. ``needs`` is a subset of ``TOOLS JSON EXTRACTIVE``.
 
-    Any model can be held to quoting, so ``EXTRACTIVE`` excludes none.
+    Any local model can be held to quoting, so ``EXTRACTIVE`` excludes remote ones only.
 
     Raises:
         UnknownModelError: the named model is not there or policy forbids it, or no model is left.
@@ -75,13 +78,17 @@ def _permits(constraints: ModelConstraints, card: ModelCard) -> bool:
 def _able(cards: Sequence[ModelCard], needs: frozenset[str]) -> list[ModelCard]:
     """The cards that have what is needed; never empty."""
     unmet = sorted(needs & _NEEDS_FREE_DECODING.keys())
-    if not unmet:
-        return list(cards)
-    able = [card for card in cards if card.decoding is Decoding.FREE]
+    able = [card for card in cards if not unmet or card.decoding is Decoding.FREE]
     if not able:
         raise UnsupportedParameterError(
             "The model only quotes; it can neither call tools nor write JSON.",
             param=_NEEDS_FREE_DECODING[unmet[-1]],
+        )
+    if EXTRACTIVE in needs:  # quoting is done token by token, which only our own engine can
+        able = [card for card in able if card.backend != REMOTE]
+    if not able:
+        raise UnsupportedParameterError(
+            "Only a local model can be held to quoting.", param="response_format"
         )
     return able
 
