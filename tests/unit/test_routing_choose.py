@@ -66,6 +66,15 @@ def test_the_smallest_model_that_can_is_chosen(asked, model, reason):
     assert route.intent == asked.get("intent", "unsure")
 
 
+def test_only_a_local_model_can_be_held_to_quoting():
+    """Quoting is done token by token; another server's model is never asked to."""
+    elsewhere = ModelCard("elsewhere", "", "remote", 1, 4096)
+    needs = frozenset({EXTRACTIVE})
+    assert choose(cards=(elsewhere, SMALL), needs=needs).model is SMALL
+    with pytest.raises(UnsupportedParameterError):
+        choose(cards=(elsewhere,), needs=needs)
+
+
 def test_the_order_of_the_cards_does_not_matter():
     """The same models and the same question always give the same route."""
     twins = (card("b", size=7), card("a", size=7), QUOTER)
