@@ -1,5 +1,7 @@
 """Write the trained model as GGUF: ``python deploy/models/slm/export.py --out FILE``.
 
+Reads what ``calibrate.py`` wrote.
+
 Matrices are Q8_0, norms F32. Nothing is permuted, because training turned neighbouring pairs as
 llama.cpp does, and ``output.weight`` is left out, because the embeddings are tied.
 """
@@ -32,7 +34,7 @@ NAMES = {
 
 def load(work: Path) -> Model:
     model = Model(Shape())
-    model.load_state_dict(torch.load(work / "checkpoint.pt", weights_only=True)["model"])
+    model.load_state_dict(torch.load(work / "calibrated.pt", weights_only=True)["model"])
     return model.eval()
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from random import Random
 from typing import TYPE_CHECKING
 
-from generate import Document
+from generate import Document, stem
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -19,6 +19,7 @@ LABELS = 255
 LINE = "{label} {sentence}\n"
 ABSTAIN = LABEL.format(n=0)
 CONTEXT = 4096
+VOCABULARY = 8192
 # Openings of the placeholders that masking writes; each is one token, digits follow.
 PIECES = tuple(
     f"<{name}_"
@@ -56,6 +57,13 @@ class Packer:
         self.user, self.assistant, self.end = (tokenizer.token_to_id(t) for t in CONTROL)
         (self.line_end,) = self.encode("\n")
         self.labels = [tokenizer.token_to_id(LABEL.format(n=n)) for n in range(LABELS + 1)]
+
+    def stems(self) -> list[int]:
+        """For every token id the smallest id of a token with the same stem, case left aside."""
+        first: dict[str, int] = {}
+        pieces = [self.tokenizer.decode([n], skip_special_tokens=False) for n in range(VOCABULARY)]
+        keys = [stem(piece.strip().lower()) or piece for piece in pieces]
+        return [first.setdefault(key, number) for number, key in enumerate(keys)]
 
     def encode(self, text: str) -> list[int]:
         return list(self.tokenizer.encode(text, add_special_tokens=False).ids)

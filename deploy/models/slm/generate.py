@@ -26,6 +26,11 @@ STOP = frozenset([
     "there", "here", "she's", "a", "an", "of", "to", "in", "on", "at", "by", "is", "it", "or",
     "as", "be", "patient", "no",
 ])  # fmt: skip
+OPENERS = (
+    "What", "Who", "When", "Where", "Why", "How", "Which", "Did", "Is", "Was", "Does", "How much",
+    "How long", "What did", "Are there", "Who was", "When did", "What is", "Can", "Has",
+    "Which one",
+)  # fmt: skip
 SYLLABLES = (
     "ba", "ce", "di", "fo", "gu", "ha", "ki", "lo", "me", "nu",
     "pra", "qui", "ro", "sta", "tri", "vel", "wen", "xo", "yl", "zan",
@@ -100,7 +105,7 @@ class Writer:
         draw = rng.random()
         if draw < 0.08:  # noqa: PLR2004 - shares of the mixture
             return self._questions_on_words(self._random_words(rng), rng, 14)
-        if draw < 0.18 and self.carriers:  # noqa: PLR2004
+        if draw < 0.25 and self.carriers:  # noqa: PLR2004
             return self._questions_on_words(self._carrier(rng), rng, 14)
         return self.facts(rng)
 
@@ -143,7 +148,7 @@ class Writer:
             rows.append(sentence)
         questions = self._fact_questions(rows, pool, frame, rng)
         questions += self._summary(rows, rng)
-        carrier = self._questions_on_words(rows, rng, 3).questions
+        carrier = self._questions_on_words(rows, rng, 6).questions
         return Document(tuple(rows), (*questions, *carrier))
 
     def _pool(self, rng: Random) -> tuple[str, list[FactType]]:
@@ -170,7 +175,7 @@ class Writer:
         asked = list(self.rules.facts.values())
         here = [f for f in asked if f.of & present]
         questions: list[Question] = []
-        for fact in rng.sample(here, min(len(here), 12)):
+        for fact in rng.sample(here, min(len(here), 10)):
             made = self._answerable(fact, rows, frame, rng)
             if made:
                 questions.append(made)
@@ -243,13 +248,13 @@ class Writer:
         """Ask for words of a sentence, or for words that no sentence has."""
         bags = [words_of(row.text) for row in rows]
         frequency = Counter(w for bag in bags for w in set(bag))
+        known = {stem(w) for w in frequency}
         questions = []
         for _ in range(count):
-            template = grammar.choose(rng.choice(self.rules.general["CAR"][self.side]), rng)
-            if rng.random() < 0.2:  # noqa: PLR2004
-                pool = self.vocabulary
-                word = rng.choice(pool) if pool and rng.random() < 0.7 else pseudo_word(rng)  # noqa: PLR2004
-                if word in frequency or stem(word) in {stem(w) for w in frequency}:
+            missing = rng.random() < 0.2  # noqa: PLR2004
+            if missing:
+                words = self._words_elsewhere(rng)
+                if not words or {stem(w) for w in words_of(" ".join(words))} & known:
                     continue
                 answer: tuple[int, ...] = ()
             else:
@@ -257,12 +262,27 @@ class Writer:
                 rare = [w for w in bags[i] if frequency[w] <= 2]  # noqa: PLR2004
                 if not rare:
                     continue
-                picked = rng.sample(rare, min(len(rare), rng.choice((1, 1, 1, 2, 2, 3))))
-                answer = tuple(j for j, bag in enumerate(bags) if set(picked) <= set(bag))
-                word = " ".join(bend(w, rng) for w in picked)
-            asked = template.replace("{w}", word).replace("{W}", upper(word))
-            questions.append(Question(dress(asked, rng), answer, "carrier"))
+                words = phrase(rows[i].text, rng)
+                picked = set(words_of(" ".join(words)))
+                if not picked & set(rare) or rng.random() < 0.5:  # noqa: PLR2004
+                    words = rng.sample(rare, min(len(rare), rng.choice((1, 1, 1, 2, 2, 3))))
+                    picked = set(words)
+                answer = tuple(j for j, bag in enumerate(bags) if picked <= set(bag))
+            questions.append(Question(self._ask_words(words, rng), answer, "carrier"))
         return Document(tuple(rows), tuple(questions))
+
+    def _words_elsewhere(self, rng: Random) -> list[str]:
+        pool = self.vocabulary
+        if self.carriers and rng.random() < 0.5:  # noqa: PLR2004
+            return phrase(rng.choice(rng.choice(self.carriers)), rng)
+        return [rng.choice(pool) if pool and rng.random() < 0.7 else pseudo_word(rng)]  # noqa: PLR2004
+
+    def _ask_words(self, words: list[str], rng: Random) -> str:
+        text = " ".join(bend(w, rng) for w in words)
+        if len(words) > 1 and rng.random() < 0.5:  # noqa: PLR2004
+            return dress(f"{rng.choice(OPENERS)} {text}?", rng)
+        template = grammar.choose(rng.choice(self.rules.general["CAR"][self.side]), rng)
+        return dress(template.replace("{w}", text).replace("{W}", upper(text)), rng)
 
 
 class Frame:
@@ -378,6 +398,19 @@ def bend(word: str, rng: Random) -> str:
     if len(word) > 4 and rng.random() < 0.25:  # noqa: PLR2004
         return stem(word) + rng.choice(("", "s", "ing", "ed"))
     return word
+
+
+def phrase(text: str, rng: Random) -> list[str]:
+    """Some words in a row, function words among them, or every other word of a longer row."""
+    words = re.findall(r"[A-Za-z][A-Za-z-]*", re.sub(r"<[A-Z_0-9]+>", " ", text))
+    if len(words) < 2:  # noqa: PLR2004
+        return []
+    size = rng.randint(2, 6)
+    start = rng.randrange(max(1, len(words) - size + 1))
+    row = words[start : start + size]
+    if len(row) > 3 and rng.random() < 0.4:  # noqa: PLR2004
+        row = [w for w in row if rng.random() < 0.6]  # noqa: PLR2004
+    return [w if w.isupper() else w.lower() for w in row]
 
 
 def pseudo_word(rng: Random) -> str:

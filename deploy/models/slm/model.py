@@ -104,12 +104,12 @@ NEAR, FAR = slice(12, 28, 2), slice(40, 56, 2)  # rope pairs 6-13 fade with dist
 SLOW = slice(32, 64)  # pairs 16-31: words match at any distance
 
 
-def start(shape: Shape, seed: int, labels: list[int], line_end: int, user: int) -> Model:
+def start(shape: Shape, seed: int, pieces: Pieces) -> Model:
     """Weights at step 0. Everything is trained on from there."""
     torch.manual_seed(seed)
     model = Model(shape)
     with torch.no_grad():
-        _start_embeddings(model.embed.weight, labels, line_end, user)
+        _start_embeddings(model.embed.weight, pieces)
         for block in model.blocks:
             for layer in (block.q, block.k, block.v, block.gate, block.up):
                 nn.init.normal_(layer.weight, std=shape.width**-0.5)
@@ -124,19 +124,33 @@ def start(shape: Shape, seed: int, labels: list[int], line_end: int, user: int) 
     return model
 
 
-def _start_embeddings(weight: Tensor, labels: list[int], line_end: int, user: int) -> None:
+@dataclass(frozen=True, slots=True)
+class Pieces:
+    """Token ids with a part of their own, and for each token the number of its word stem."""
+
+    labels: list[int]
+    line_end: int
+    user: int
+    stems: list[int]
+
+
+def _start_embeddings(weight: Tensor, pieces: Pieces) -> None:
+    """Tokens of one stem ("Dogs", "dog") start close to each other."""
     weight.normal_(std=0.05)
-    weight[:, WORD] = torch.randn_like(weight[:, WORD])
+    words = torch.randn_like(weight[:, WORD])
+    own = torch.randn_like(words)
+    weight[:, WORD] = 0.9 * words[torch.tensor(pieces.stems)] + 0.43 * own
     weight[:, ALL] = 6.0
     weight[:, RARE] = 0.0
-    weight[:user, RARE] = torch.linspace(0, 6, user)  # merges are numbered by frequency
+    weight[: pieces.user, RARE] = torch.linspace(0, 6, pieces.user)  # merges go by frequency
+    labels = pieces.labels
     weight[labels, 64 : 64 + CODE] = torch.randn(len(labels), CODE).sign()
     weight[labels, 126] = 6.0
     weight[labels, WORD] *= 0.3
     weight[labels, MARK] = 6.0
-    weight[line_end, MARK] = 5.5  # less than a label: what follows a line end stands nowhere
-    weight[user, CODE] = 3.6  # the opening stands in no sentence; it must not pass for a question
-    weight[user, SINK] = 6.0
+    weight[pieces.line_end, MARK] = 5.5  # less than a label: what follows it stands in no sentence
+    weight[pieces.user, CODE] = 3.6  # nor does the opening, which must not pass for a question
+    weight[pieces.user, SINK] = 6.0
 
 
 def _carry(  # noqa: PLR0913, PLR0917

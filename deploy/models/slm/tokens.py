@@ -12,12 +12,11 @@ from pathlib import Path
 from random import Random
 
 import grammar
-from form import CONTROL, USER_DEFINED
+from form import CONTROL, USER_DEFINED, VOCABULARY
 from generate import CORPUS, TRAIN, Writer, carriers
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
 
 MERGES = Path(__file__).parent / "merges.txt"
-VOCABULARY = 8192
 DOCUMENTS = 6000  # drawn to learn the merges from
 
 

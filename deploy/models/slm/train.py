@@ -17,13 +17,13 @@ import tokens
 import torch
 from form import Pack, Packer
 from generate import CORPUS, TRAIN, Writer, carriers
-from model import Model, Shape, start
+from model import Model, Pieces, Shape, start
 from optim import Muon
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 
 HERE = Path(__file__).parent
-RATES = (0.004, 4e-3, 3e-4)
+RATES = (0.006, 0.012, 5e-4)
 
 
 def mask_of(segments: list[int]) -> Tensor:
@@ -71,7 +71,7 @@ def allowed(pack: Pack, index: dict[int, int]) -> Tensor:
     return rows
 
 
-def rate(step: int, steps: int, warm: int = 20) -> float:
+def rate(step: int, steps: int, warm: int = 60) -> float:
     """Linear up, flat, then linear down over the last half."""
     return min((step + 1) / warm, 1.0, 2 * (steps - step) / steps + 0.01)
 
@@ -91,7 +91,7 @@ def bar(step: int, steps: int, note: str, began: float, done: int) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--steps", type=int, default=380)
+    parser.add_argument("--steps", type=int, default=750)
     parser.add_argument("--packs", type=int, default=10, help="documents per step")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--threads", type=int, default=1)
@@ -112,7 +112,8 @@ def main() -> None:
 
 def train(writer: Writer, packer: Packer, options: argparse.Namespace) -> None:
     shape = Shape()
-    model = start(shape, options.seed, packer.labels, packer.line_end, packer.user)
+    pieces = Pieces(packer.labels, packer.line_end, packer.user, packer.stems())
+    model = start(shape, options.seed, pieces)
     named = dict(model.named_parameters())
     matrices = [p for n, p in named.items() if p.ndim == 2 and n != "embed.weight"]  # noqa: PLR2004
     norms = [p for p in named.values() if p.ndim == 1]
