@@ -21,6 +21,7 @@ import queue
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -42,12 +43,17 @@ DEMO_PREFIX = "demo."
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """How the writer works. Seconds, records, and how much one transaction takes at most."""
+    """How the writer works. Seconds, records, and how much one transaction takes at most.
+
+    ``reserve``: how many subjects' keys are made durable ahead of the records that will use them;
+    each saves an append one commit of the key store.
+    """
 
     checkpoint_records: int = 256
     checkpoint_seconds: float = 10.0
     probe_seconds: float = 1.0
     batch: int = 128
+    reserve: int = 0
     queue: int = 4096
 
 
@@ -301,6 +307,16 @@ class Ledger:
             _resolve(future, error)
         for future in asked:
             _resolve(future, error)
+        if self._writable and sealed:
+            self._restock(sealed[-1].position.expires)
+
+    def _restock(self, month: str) -> None:
+        """Make keys durable for records to come. Nobody waits for it, and it may fail."""
+        keys = self._ring.wanted(month, self._options.reserve)
+        if keys:
+            with suppress(KeyStoreError):
+                self._keys.add(keys)
+                self._ring.stock(keys)
 
     def _seal_batch(self, batch: list[_Waiting]) -> tuple[list[_Ready], list[Future[Any]]]:
         """Seal before the write lock is taken. An entry that cannot be sealed fails alone."""

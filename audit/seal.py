@@ -91,11 +91,34 @@ class KeyRing:
         self._known: OrderedDict[tuple[str, str, str], SubjectKey] = OrderedDict()
         self._ids: set[bytes] = set()
         self._durable: set[bytes] = set()
+        self._reserve: list[SubjectKey] = []  # durable, of one month, nobody's yet
+        self._taken: set[bytes] = set()  # from the reserve, not yet seen by ``not_durable``
         self._lock = threading.Lock()
 
     def fresh(self, month: str) -> SubjectKey:
         """A key that only one part is sealed under."""
+        if self._reserve and self._reserve[-1].month == month:
+            key = self._reserve.pop()
+            self._taken.add(key.id)
+            return key
+        return self._new(month)
+
+    def _new(self, month: str) -> SubjectKey:
         return SubjectKey(self._randomness(KEY_ID_BYTES), month, self._randomness(KEY_BYTES))
+
+    def wanted(self, month: str, size: int) -> list[SubjectKey]:
+        """Keys to make durable ahead of time, so that an append need not wait for it; often none.
+
+        Give them to ``stock`` once they are in the key store.
+        """
+        fitting = [key for key in self._reserve if key.month == month]
+        if 2 * len(fitting) >= size:
+            return []
+        return [self._new(month) for _ in range(size - len(fitting))]
+
+    def stock(self, keys: Sequence[SubjectKey]) -> None:
+        month = keys[0].month
+        self._reserve = [key for key in self._reserve if key.month == month] + list(keys)
 
     def of(self, kind: str, owner: str, month: str) -> SubjectKey:
         """The key of an owner ("subject" or "request", and its name) for a month."""
@@ -115,7 +138,11 @@ class KeyRing:
     def not_durable(self, keys: Sequence[SubjectKey]) -> list[SubjectKey]:
         """Those that are not in the key store yet, each once."""
         with self._lock:
-            return list({key.id: key for key in keys if key.id not in self._durable}.values())
+            used = self._taken.intersection(key.id for key in keys)
+            self._taken -= used
+            self._durable |= used & self._ids
+            known = self._durable | used
+            return list({key.id: key for key in keys if key.id not in known}.values())
 
     def made_durable(self, keys: Sequence[SubjectKey]) -> None:
         with self._lock:

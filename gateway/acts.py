@@ -14,8 +14,8 @@ from gateway.errors import LedgerUnavailableError, SettingsError
 from gateway.settings import Settings, home_from_environment, load
 
 
-def open_ledger(settings: Settings, home: Path, clock: Clock) -> Ledger:
-    """Open the ledger of a home.
+def open_ledger(settings: Settings, home: Path, clock: Clock, *, reserve: int = 0) -> Ledger:
+    """Open the ledger of a home. ``reserve``: see ``Options``.
 
     Raises:
         SettingsError: there is none, or nobody could read it.
@@ -23,6 +23,7 @@ def open_ledger(settings: Settings, home: Path, clock: Clock) -> Ledger:
     options = Options(
         checkpoint_records=settings.ledger.checkpoint_records,
         checkpoint_seconds=settings.ledger.checkpoint_s,
+        reserve=reserve,
     )
     try:
         return Ledger.open(home, clock=clock, options=options)

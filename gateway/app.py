@@ -50,6 +50,7 @@ from gateway.web import pages
 log = structlog.get_logger()
 
 _OWNER_KEY_BYTES = 32
+_KEYS_AHEAD = 256  # a request takes one and one for each person of its text
 
 
 def new_id() -> str:
@@ -166,7 +167,7 @@ def create_app(settings: Settings, home: Path, *, clock: Clock = utc_now) -> Lit
     """
     policies = policies_in_force(settings, home)
     guard = protector(settings, clock)
-    ledger = open_ledger(settings, home, clock)
+    ledger = open_ledger(settings, home, clock, reserve=_KEYS_AHEAD)
     engine = engines(settings, home)
     pool = ThreadPoolExecutor(settings.detection.workers, thread_name_prefix="detect")
     keys = KeyFile(home / API_KEYS_FILE, clock)

@@ -6,7 +6,8 @@ Invariants, each with a test that would fail without it:
 - the engine receives the masked prompt and nothing else;
 - the chunk that ends an answer is handed out only after its outcome is durable;
 - whatever fails, denies: there is no path from an exception to the model;
-- every request that reaches this class leaves an intent and an outcome, denied ones too.
+- every request leaves an intent and an outcome, denied and failed ones too; only one whose
+  client left before it was decided leaves nothing.
 """
 
 from __future__ import annotations
@@ -50,6 +51,7 @@ from gateway.errors import (
     GuardError,
     GuardRefusedError,
     PolicyDeniedError,
+    UnavailableError,
 )
 from gateway.guards.port import Exchange, Guard
 from gateway.pii.mask import Replacement
@@ -138,14 +140,7 @@ class Pipeline:
             GatewayError: any of them; ``receipt_id`` is set where a record was made.
         """
         case = self._open(ask)
-        try:
-            self._admit(case)  # 1
-            case.prompt, case.protected = await self._in_pool(self._protect, case)  # 2 3 4 5
-            case.route = self._choose(case)  # 6
-            await self._guard_in(case)  # 7
-        except GatewayError as error:
-            await self._record.refused(case, error)
-            raise
+        await self._decided(case, self._prepare)  # 1 to 7
         try:
             await self._record.intent(case)  # 8
         except asyncio.CancelledError:  # it may be durable already: then it has an outcome, too
@@ -156,6 +151,32 @@ class Pipeline:
     def _open(self, ask: Ask) -> Case:
         policies = self._parts.policies().plus(ask.extra_policies)
         return Case(ask, self._parts.new_id(), self._parts.clock(), policies)
+
+    async def _decided(self, case: Case, work: Callable[..., None], *args: object) -> None:
+        """Do ``work`` off the event loop; where it fails, put the refusal on record.
+
+        Raises:
+            GatewayError: whatever went wrong, by now on record.
+        """
+        try:
+            await self._in_pool(work, case, *args)
+        except GatewayError as error:
+            await self._record.refused(case, error)
+            raise
+        except Exception as error:  # noqa: BLE001 - whatever it is, its text must not leave
+            wrapped = UnavailableError()
+            log.error(  # noqa: TRY400 - a traceback could carry values
+                "request_not_decided", request_id=case.rid, error=type(error).__name__
+            )
+            await self._record.refused(case, wrapped)
+            raise wrapped from None
+
+    def _prepare(self, case: Case) -> None:
+        """All that is decided before the model is called, in one go off the event loop."""
+        self._admit(case)  # 1
+        case.prompt, case.protected = self._protect(case)  # 2 3 4 5
+        case.route = self._choose(case)  # 6
+        self._guard(case, "in")  # 7
 
     def _admit(self, case: Case) -> None:
         ask = case.ask
@@ -196,9 +217,18 @@ class Pipeline:
             intent=classify(last or ""),
         )
 
-    async def _guard_in(self, case: Case) -> None:
-        exchange = case.exchange()
-        for requirement, verdict in await self._in_pool(self._check, case, exchange, "in"):
+    def _guard(self, case: Case, side: str, answer: str | None = None) -> None:
+        """Run the guards that policy requires on this side of generation.
+
+        Raises:
+            GuardRefusedError: one did not pass, and its action lets nothing through.
+            GuardError: one failed.
+        """
+        required = self._required(case, side)
+        if not required:
+            return
+        verdicts = check_all([guard for _, guard in required], case.exchange(answer))
+        for (requirement, _), verdict in zip(required, verdicts, strict=True):
             case.verdicts.append(verdict)
             if verdict.passed:
                 continue
@@ -206,21 +236,15 @@ class Pipeline:
                 raise GuardRefusedError
             case.annotations.append(verdict)
 
-    def _check(
-        self, case: Case, exchange: Exchange, side: str
-    ) -> list[tuple[StageRequirement, Verdict]]:
-        results = []
+    def _required(self, case: Case, side: str) -> list[tuple[StageRequirement, Guard]]:
+        required = []
         for requirement in case.protected.decision.stages:
             guard = self._parts.guards.get(requirement.stage)
             if guard is None:  # required and unknown: nothing may pass it
                 raise GuardError
-            if guard.side != side:
-                continue
-            try:
-                results.append((requirement, guard.check(exchange)))
-            except Exception:  # noqa: BLE001 - a guard that raises has not passed; no text leaves
-                raise GuardError from None
-        return results
+            if guard.side == side:
+                required.append((requirement, guard))
+        return required
 
     async def _begin(self, case: Case) -> Answering:
         chunks = self._generate(case)
@@ -251,7 +275,7 @@ class Pipeline:
                         yield Chunk(text=text)
                     if chunk.finish is not None:
                         last = answer.finish(chunk)
-            await self._guard_out(case)
+            await self._in_pool(self._guard, case, "out", "".join(case.generated))  # 10
             await self._record.answered(case, _complete(last), answer.report)
         except GatewayError as error:
             error.receipt_id = self._record.receipt_id(case)
@@ -283,22 +307,7 @@ class Pipeline:
 
     def _held(self, case: Case) -> bool:
         """Whether a required stage may yet withhold the answer: then nothing leaves before it."""
-        return any(
-            requirement.action in _WITHHOLDING
-            and (guard := self._parts.guards.get(requirement.stage)) is not None
-            and guard.side == "out"
-            for requirement in case.protected.decision.stages
-        )
-
-    async def _guard_out(self, case: Case) -> None:
-        exchange = case.exchange("".join(case.generated))
-        for requirement, verdict in await self._in_pool(self._check, case, exchange, "out"):
-            case.verdicts.append(verdict)
-            if verdict.passed:
-                continue
-            if requirement.action in _WITHHOLDING:
-                raise GuardRefusedError
-            case.annotations.append(verdict)
+        return any(r.action in _WITHHOLDING for r, _ in self._required(case, "out"))
 
     def _cache_scope(self, ask: Ask, policies: PolicySet, route: Route) -> str:
         fields = (ask.principal.id, ask.matter, policies.digest, route.model.digest, route.adapter)
@@ -321,26 +330,24 @@ class Pipeline:
         """
         prompt = Prompt(messages=(Message("user", ask.text),))
         case = self._open(Ask(ask.principal, ask.purpose, prompt, extra_policies=ask.policies))
-        protect = self._parts.protector.protect_text
-        try:
-            self._admit(case)
-            text, case.protected = await self._in_pool(
-                protect, ask.text, self._rule(case), ask.language
-            )
-            if case.protected.decision.denied:
-                raise denied_by(case.protected.decision.denied)
-            case.prompt = Prompt(messages=(Message("user", text),))
-        except GatewayError as error:
-            await self._record.refused(case, error)
-            raise
+        await self._decided(case, self._mask_text, ask)
         await self._record.intent(case)
         await self._record.answered(case, Chunk(finish=FinishReason.STOP), Report())
         return Deidentified(
             receipt_id=self._record.receipt_id(case),
-            text=text,
+            text=case.prompt.messages[0].content or "",
             entities=case.protected.replacements[0],
             policies=case.policies.refs,
         )
+
+    def _mask_text(self, case: Case, ask: DeidentifyAsk) -> None:
+        self._admit(case)
+        text, case.protected = self._parts.protector.protect_text(
+            ask.text, self._rule(case), ask.language
+        )
+        if case.protected.decision.denied:
+            raise denied_by(case.protected.decision.denied)
+        case.prompt = Prompt(messages=(Message("user", text),))
 
     async def receipt(self, receipt_id: str, principal: Principal) -> Mapping[str, object]:
         """What is on record under a receipt: see ``Recorder.receipt``."""
@@ -360,6 +367,18 @@ class Pipeline:
             features["purpose"] = purpose.value
         await self._record.event("auth.denied", features, {"principal": principal.id}, rid)
         return self._record.owned_id(rid, principal)
+
+
+def check_all(guards: Sequence[Guard], exchange: Exchange) -> list[Verdict]:
+    """Ask each guard.
+
+    Raises:
+        GuardError: one raised; its text goes nowhere.
+    """
+    try:
+        return [guard.check(exchange) for guard in guards]
+    except Exception:  # noqa: BLE001 - whatever it is: a guard that raises has not passed
+        raise GuardError from None
 
 
 def _complete(last: Chunk | None) -> Chunk:

@@ -26,7 +26,8 @@ from gateway.settings import (
 
 log = structlog.get_logger()
 
-_SWITCH_INTERVAL_S = 0.002
+_SWITCH_INTERVAL_S = 0.001
+_GC_THRESHOLD = 20_000  # allocations between collections; a request makes some thousands
 _BACKLOG = 512
 _GRACE_S = 10
 
@@ -50,12 +51,15 @@ def serve(*, host: str, port: int) -> None:
     sys.setswitchinterval(_SWITCH_INTERVAL_S)
     app = create_app(settings, home)
     gc.freeze()  # what is loaded by now lives as long as the process
+    gc.set_threshold(_GC_THRESHOLD)
     config = uvicorn.Config(
         app,
         host=server.host,
         port=server.port,
         ssl_certfile=server.tls_certificate or None,
         ssl_keyfile=server.tls_key or None,
+        loop="asyncio",  # another loop's sockets would be out of the tripwire's sight
+        http="httptools",
         log_config=None,
         access_log=False,
         server_header=False,

@@ -8,9 +8,10 @@ TLS. Whatever the server says is data: garbage, half an event or an early end is
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ipaddress
 import ssl
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, AsyncIterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -39,6 +40,7 @@ _PRIVATE: Final = tuple(
     )
 )
 _MAX_ERROR_BODY: Final = 64 * 1024
+_DRAIN_S: Final = 0.01
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +145,7 @@ class RemoteEngine:
                     for chunk in answer.feed(data):
                         yield chunk
                 yield answer.last()
+                await _drain(stream)
             finally:
                 await response.aclose()
         except (TimeoutError, httpx.TimeoutException):
@@ -169,6 +172,13 @@ class RemoteEngine:
             raise await _refusal(response)
         finally:
             await response.aclose()
+
+
+async def _drain(stream: AsyncIterator[bytes]) -> None:
+    """Read the end of a response whose answer is complete, so that its connection is used again."""
+    with contextlib.suppress(TimeoutError, httpx.HTTPError, httpx.StreamError):
+        async with asyncio.timeout(_DRAIN_S):
+            await anext(stream, b"")
 
 
 def _tls(upstream: Upstream) -> ssl.SSLContext:

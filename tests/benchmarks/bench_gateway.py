@@ -1,6 +1,7 @@
 """What the gateway adds to an upstream that answers at once.
 
-Both durable records are written and both detection passes run; no guard is required. Direct
+Both durable records are written, both detection passes run, and so do the guards that the shipped
+policies require (the bars allow them off). Direct
 calls to the same upstream, in the same run, are subtracted. Every prompt is new, so that no cache
 of findings helps. Client, upstream and gateway are processes of their own.
 """
@@ -163,8 +164,9 @@ def main() -> int:
         "gateway",
         figures,
         notes=f"{CALLS} calls by length, {PARALLEL_CALLS} calls {PARALLEL} at a time, {STREAMS} "
-        "streams; hipaa and gdpr in force, two detection passes, intent and outcome durable, no "
-        "guard; direct calls to the same upstream subtracted; memory is the sum of all processes.",
+        "streams; hipaa and gdpr in force, two detection passes, intent and outcome durable, "
+        "the guards of these policies; direct calls to the same upstream subtracted; memory is the "
+        "sum of all processes.",
     )
 
 

@@ -100,6 +100,22 @@ def test_an_auditor_reads_what_was_sealed(home):
     assert commits["original"] == commitment(bytes.fromhex(opened.text["salt"]), "original", "raw")
 
 
+def test_keys_made_ahead_seal_like_any_others(home):
+    """With a reserve every record opens, no key serves two owners, and months do not mix."""
+    options = Options(reserve=8)
+    with home.ledger(options) as ledger:
+        for number in range(40):
+            ledger.submit(intent(number, texts={"prompt": str(number)})).result()
+            if number == 20:
+                home.clock.forward(days=40)
+    opened = [read(home, number) for number in range(40)]
+    assert [one.text["texts"]["prompt"] for one in opened] == [str(n) for n in range(40)]
+    assert all(one.values for one in opened)
+    headers = [_header(home, number) for number in range(40)]
+    assert len({header["key"] for header in headers}) == 40
+    assert len({header["expires"] for header in headers}) == 2
+
+
 def test_the_readable_part_says_only_coarse_things(home):
     """Promise 7: principal, matter, subject and exact time are not in the header."""
     home.clock.forward(seconds=17)
