@@ -88,6 +88,36 @@ CLOSED = [
     "<URL_1>/?q={}",
     "<style>a{{background:url(//h/{})}}",
     "[x](/a\nb {})",
+    # What a browser makes a URL of, though no "//" stands in it.
+    "https:h.example/?q={}",
+    "https:\\\\h.example\\{}",
+    "\\\\h.example\\{}",
+    "/\\h.example/{}",
+    "https&colon;&sol;&sol;h.example/{}",
+    "https:&#47;&#x2F;h.example/{}",
+    # What a program makes a link of, though no scheme stands in it.
+    "h.example/?q={}",
+    "(h.example:8080/{})",
+    "h.example?q={}",
+    "h.xn--p1ai/{}",
+    # A no-break space ends no URL and makes no line blank.
+    "https://h.example/?q=\u00a0{}",
+    "[x](a\n\u00a0\n{})",
+    # Markdown's escapes, angle brackets and markers.
+    "![x](a\\) {})",
+    "![x](<a) {}>)",
+    "![x]( <a\\>) {}>)",
+    "[a\\]b]: /{}",
+    "1) [x]: /{}",
+    "<tel:{}>",
+    # HTML: a name that no element has, and attributes over blank lines.
+    "<a\u00e9 style='background:url(x{})'>",
+    "<x_y\nz=h?{}",
+    "<img src='h?\n\n{}'",
+    "<img\n\nsrc='h?{}'",
+    "<img\n\nsrc=h?{}",
+    "<i =\"> <img src='h> {}'>",
+    '<i a=\u00a0"> <img src="h> {}">',
 ]
 OPEN = [
     "{}",
@@ -111,6 +141,14 @@ OPEN = [
     "](a\n\n{}",
     "<a href=\n \n{}",
     "«{}»",
+    "2.5mg/kg {}",
+    "1.5/kg:{}",
+    "b.i.d. {}",
+    "a\\b {}",
+    "x = <b and\n\n{}",
+    "<b\n\nc {}",
+    "AT&T; {}",
+    "<PERSON_1:k7f3> {}",
 ]
 
 
