@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import socket
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -42,6 +43,19 @@ class Endless:
     def find(self, data: bytes) -> Iterator[Candidate]:
         while True:
             yield Candidate("PERSON", 0, 1, 0.5, self.id)
+
+
+@dataclass(frozen=True)
+class Barren:
+    """A recognizer that looks for ever and finds nothing."""
+
+    id: str = "barren"
+    entity_type: str = "PERSON"
+    cue: str = "Zebulon"
+
+    def find(self, data: bytes) -> Iterator[Candidate | None]:
+        while data:
+            yield None
 
 
 def test_a_recognizer_that_raises_fails_the_whole_call():
@@ -144,3 +158,18 @@ def test_threads_share_a_detector():
     expected = _shared().detect(texts)
     with ThreadPoolExecutor(4) as pool:
         assert [r[0] for r in pool.map(lambda t: _shared().detect([t]), texts)] == expected
+
+
+def test_hostile_addresses_take_no_time():
+    """No pattern backtracks over text that is nearly a web address: this took eleven seconds."""
+    started = time.thread_time()
+    PresidioDetector().detect(["eyJa." * 4000 + " 1.1." * 2000])
+    assert time.thread_time() - started < 5  # seconds; it takes some tenths
+
+
+def test_time_runs_out_while_nothing_is_found(monkeypatch):
+    """Work that yields no candidate is within the limit as well."""
+    monkeypatch.setattr(module, "BASE_SECONDS", 0.0)
+    monkeypatch.setattr(module, "SECONDS_PER_MEGABYTE", 0.0)
+    with pytest.raises(DetectorError):
+        PresidioDetector(extra=[Barren()]).detect([PLANTED])

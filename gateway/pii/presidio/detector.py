@@ -37,7 +37,10 @@ _CODE = (
 
 
 class Recognizer(Protocol):
-    """What the detector runs. ``cue`` matches, in RE2, wherever ``find`` can find anything."""
+    """What the detector runs. ``cue`` matches, in RE2, wherever ``find`` can find anything.
+
+    ``find`` yields None after work that found nothing, for the caller to look at the clock.
+    """
 
     @property
     def id(self) -> str: ...
@@ -48,7 +51,7 @@ class Recognizer(Protocol):
     @property
     def cue(self) -> str: ...
 
-    def find(self, data: bytes) -> Iterable[Candidate]: ...
+    def find(self, data: bytes) -> Iterable[Candidate | None]: ...
 
 
 class PresidioDetector:
@@ -107,8 +110,9 @@ class PresidioDetector:
         candidates: list[Candidate] = []
         for index in self._possible(data):
             for candidate in self._recognizers[index].find(data):
-                candidates.append(candidate)
-                if len(candidates) % _CHECK_TIME_EVERY == 0:
+                if candidate is not None:
+                    candidates.append(candidate)
+                if candidate is None or len(candidates) % _CHECK_TIME_EVERY == 0:
                     _in_time(deadline)
             _in_time(deadline)
         return resolve(candidates, folded, data)
