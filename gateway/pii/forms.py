@@ -37,6 +37,8 @@ MAX_GAP = 3
 JOINED_LETTERS = 8
 """From this many letters on, a name written without its spaces is still that name."""
 
+_VISIBLE_WORDS = 32
+
 # Words that stand beside a name and are no part of it.
 _TITLES = frozenset(
     [
@@ -108,18 +110,21 @@ def near(text: str, before: Word, word: Word, gap: int = MAX_GAP) -> bool:
 def visible(text: str, values: Iterable[str]) -> list[tuple[int, int]]:
     """Where any of ``values`` (normal forms, as ``searchable`` gives them) stands in ``text``.
 
-    Whole words near each other. Linear in the text for a bounded number of values; unordered.
+    Whole words near each other; of a value of very many words its beginning is enough. Linear in
+    the text whatever the values; unordered.
     """
     found = words(text)
-    heads: dict[str, list[list[str]]] = {}
+    heads: dict[str, dict[int, set[tuple[str, ...]]]] = {}
     for value in values:
-        parts = value.split(" ")
-        heads.setdefault(parts[0], []).append(parts)
+        parts = tuple(value.split(" ", _VISIBLE_WORDS)[:_VISIBLE_WORDS])
+        heads.setdefault(parts[0], {}).setdefault(len(parts), set()).add(parts)
     hits = []
     for index, word in enumerate(found):
-        for parts in heads.get(word.fold, ()):
-            span = found[index : index + len(parts)]
-            if [w.fold for w in span] == parts and all(near(text, *w) for w in pairwise(span)):
+        for length, sought in heads.get(word.fold, {}).items():
+            span = found[index : index + length]
+            if tuple(w.fold for w in span) in sought and all(
+                near(text, *w) for w in pairwise(span)
+            ):
                 hits.append((span[0].start, span[-1].end))
     return hits
 

@@ -29,6 +29,7 @@ from gateway.pii.views import View
 _MAX_DIGIT_GAP = 2
 _GENITIVE = 4  # letters, from which on a final s is read as an ending
 _SOLID = 6  # letters of a name of several words, from which on its case says nothing
+_MAX_WORDS = 32  # a value of more words is looked for as it was written, and only so
 
 
 class Place(NamedTuple):
@@ -81,11 +82,16 @@ class _Pattern(NamedTuple):
 
 
 class Known:
-    """The values known so far. Only ever grows."""
+    """The values known so far. Only ever grows.
+
+    ``_by_head`` leads from the first word of a value to its patterns, by their words and first by
+    how many they are: what a place costs does not depend on how many values begin alike.
+    """
 
     def __init__(self) -> None:
         self._values: set[str] = set()
-        self._by_head: dict[str, list[_Pattern]] = {}
+        self._by_head: dict[str, dict[int, dict[tuple[str, ...], list[_Pattern]]]] = {}
+        self._long: list[str] = []
         self._by_digits: dict[str, list[str]] = {}
         self._longest_digits = 0
 
@@ -97,6 +103,9 @@ class Known:
         found = scanned.words
         if not found:
             return
+        if len(found) > _MAX_WORDS:
+            self._long.append(value)
+            return
         folds = tuple(word.fold for word in found)
         joined = "".join(folds)
         digits = sum(c.isdigit() for c in joined)
@@ -106,29 +115,36 @@ class Known:
         capital = digits == 0 and (len(found) == 1 or letters < _SOLID)
         lead, trail = found[0].start, len(value) - found[-1].end
         pattern = _Pattern(value, folds, lead, trail, capital)
-        self._by_head.setdefault(folds[0], []).append(pattern)
+        self._add(pattern)
         if letters == 0 and digits >= JOINED_DIGITS:
             self._by_digits.setdefault(joined, []).append(value)
             self._longest_digits = max(self._longest_digits, digits)
         elif digits == 0 and len(found) > 1 and letters >= JOINED_LETTERS:
-            whole = _Pattern(value, (joined,), 0, 0, capital=False)
-            self._by_head.setdefault(joined, []).append(whole)
+            self._add(_Pattern(value, (joined,), 0, 0, capital=False))
+
+    def _add(self, pattern: _Pattern) -> None:
+        by_length = self._by_head.setdefault(pattern.folds[0], {})
+        by_words = by_length.setdefault(len(pattern.folds), {})
+        by_words.setdefault(pattern.folds, []).append(pattern)
 
     def may_stand_in(self, scanned: Scanned) -> bool:
         """False where none of the values can stand. Cheap; True promises nothing."""
-        return bool(self._by_digits and scanned.digits) or not self._by_head.keys().isdisjoint(
-            scanned.at.keys()
-        )
+        if self._long or (self._by_digits and scanned.digits):
+            return True
+        return not self._by_head.keys().isdisjoint(scanned.at.keys())
 
     def places(self, scanned: Scanned) -> list[Place]:
         """Every place of every value, overlapping ones too; in no order."""
         found: list[Place] = []
-        for head, patterns in self._by_head.items():
+        for head, by_length in self._by_head.items():
             for index in scanned.at.get(head, ()):
-                for pattern in patterns:
-                    place = _place(scanned, index, pattern)
-                    if place is not None:
-                        found.append(place)
+                for length, by_words in by_length.items():
+                    for pattern in _fitting(scanned, index, length, by_words):
+                        place = _place(scanned, index, pattern)
+                        if place is not None:
+                            found.append(place)
+        for value in self._long:
+            found += _as_written(scanned.text, value)
         if self._by_digits:
             for index in scanned.digits:
                 found += self._digit_places(scanned, index)
@@ -146,6 +162,23 @@ class Known:
                 return
             for value in self._by_digits.get(joined, ()):
                 yield Place(scanned.words[index].start, scanned.words[last].end, value)
+
+
+def _fitting(
+    scanned: Scanned, index: int, length: int, by_words: Mapping[tuple[str, ...], list[_Pattern]]
+) -> Iterable[_Pattern]:
+    """The patterns whose words stand from word ``index`` on; the last one may end in s."""
+    folds = tuple(word.fold for word in scanned.words[index : index + length])
+    yield from by_words.get(folds, ())
+    if folds[-1][-1] == "s":
+        yield from by_words.get((*folds[:-1], folds[-1][:-1]), ())
+
+
+def _as_written(text: str, value: str) -> Iterable[Place]:
+    start = text.find(value)
+    while start >= 0:
+        yield Place(start, start + len(value), value)
+        start = text.find(value, start + len(value))
 
 
 def _place(scanned: Scanned, index: int, pattern: _Pattern) -> Place | None:

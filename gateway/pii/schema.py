@@ -76,6 +76,7 @@ _CLOSED_TEXTS = frozenset(
         "https://json-schema.org/draft/2020-12/schema",
     ]
 )
+_SMALL = 100_000  # a count of things; what is larger could identify somebody
 _WORD_SIZES = (8, 16, 31, 32, 53, 63, 64)
 _LIMITS = frozenset(
     sign * limit for bits in _WORD_SIZES for limit in (2**bits, 2**bits - 1) for sign in (1, -1)
@@ -116,10 +117,11 @@ class _Walk:
             return self._keyed(
                 value, kind, {key: self._schemas(item, depth) for key, item in value.items()}
             )
-        if holds is _Holds.CLOSED and isinstance(value, int | float):
+        if holds is _Holds.CLOSED and isinstance(value, int | float) and abs(value) < _SMALL:
             return value
         kind = {
             _Holds.FIXED: Kind.NAME,
+            _Holds.CLOSED: Kind.NAME if isinstance(value, int | float) else Kind.JSON_STRING,
             _Holds.PROPERTIES: Kind.JSON_KEY,
             _Holds.TEXT: Kind.TEXT,
         }.get(holds, Kind.JSON_STRING)

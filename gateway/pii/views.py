@@ -1,7 +1,8 @@
 r"""What a text says once its escapes are undone, with the way back.
 
 ``M\u00fcller``, ``M&uuml;ller`` and ``M%C3%BCller`` name a person as well as ``Müller`` does, and a
-model reads all of them. Detection and matching look at the view; masking replaces the source.
+model reads all of them. A line break that is written as ``\n`` or ``%0A`` parts two words.
+Detection and matching look at the view; masking replaces the source.
 """
 
 from __future__ import annotations
@@ -15,10 +16,14 @@ from urllib.parse import unquote_to_bytes
 _ESCAPES = re.compile(
     r"(?:\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2})"
     r"|\\u[0-9a-fA-F]{4}"
+    r"|\\{1,8}[nrt]"  # of JSON, of code, of a log; escaped more than once, too
     r"|&(?:#[0-9]{1,7}|#[xX][0-9a-fA-F]{1,6}|[A-Za-z][A-Za-z0-9]{1,30});"
-    r"|(?:%[0-9a-fA-F]{2})+"
+    r"|(?:%(?:25)*[0-9a-fA-F]{2})+"
 )
-_MARKS = re.compile(r"\\u|&|%")
+_MARKS = re.compile(r"\\[unrt]|&|%")
+_BREAKS = {"n": "\n", "r": "\r", "t": "\t"}
+_PERCENT_TWICE = re.compile(r"%(?:25)+(?=[0-9a-fA-F]{2})")
+_PLAIN_BREAKS = str.maketrans("\n\r\t", "   ")
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +91,8 @@ def spoken(source: str) -> str:
 
 def _decode(escape: str) -> str | None:
     """The characters an escape stands for; None where it stands for itself."""
+    if escape[0] == "\\" and escape[-1] in _BREAKS and escape[1] != "u":
+        return _BREAKS[escape[-1]]
     if escape[0] == "\\":
         units = bytes.fromhex(escape.replace("\\u", ""))
         return units.decode("utf-16-be", "surrogatepass")
@@ -93,7 +100,7 @@ def _decode(escape: str) -> str | None:
         text = html.unescape(escape)
         return None if text == escape else text
     try:
-        text = unquote_to_bytes(escape).decode()
+        text = unquote_to_bytes(_PERCENT_TWICE.sub("%", escape)).decode()
     except UnicodeDecodeError:
         return None
-    return text if text.isprintable() else None
+    return text if text.translate(_PLAIN_BREAKS).isprintable() else None

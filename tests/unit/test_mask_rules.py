@@ -291,3 +291,19 @@ def test_every_generalizer_redacts_what_it_does_not_understand():
 def test_no_detector_type_can_pass_for_a_literal():
     """LITERAL is restored for everyone, so no finding may become one."""
     assert Registry().entry("x", "Literal", number=False).placeholder == "<VALUE_1>"
+
+
+def test_a_value_of_very_many_words_is_masked_wherever_it_stands_as_written():
+    """A long secret is found again as it was written; its length costs no other place anything."""
+    secret = "sk" + "-sk" * 60
+    masked = mask_prompt(users(f"it is {secret}.", f"({secret})"), {secret: "SECRET"})
+    assert masked.texts == ("it is <SECRET_1>.", "(<SECRET_1>)")
+    assert mask_prompt(users("sk sk.", f"it is {secret}."), {secret: "SECRET"}).texts[0] == "sk sk."
+
+
+def test_values_that_begin_alike_are_told_apart():
+    """Each of many names with one first name has its own number, in every spelling."""
+    names = {f"Ada {chr(65 + i // 26)}{chr(97 + i % 26)}quill": "PERSON" for i in range(60)}
+    masked = mask_prompt(users(", ".join(names), ", ".join(n.upper() + "S" for n in names)), names)
+    assert masked.texts[0] == ", ".join(f"<PERSON_{i}>" for i in range(1, 61))
+    assert masked.texts[1] == ", ".join(f"<PERSON_{i}_2>S" for i in range(1, 61))

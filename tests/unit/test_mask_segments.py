@@ -10,10 +10,14 @@ import pytest
 from gateway.domain import Message, Prompt, ResponseFormat, Tool, ToolCall
 from gateway.errors import RequestError, UnmaskableError
 from gateway.pii.segments import Kind, collect, rebuild
-from tests.wordlist import mask_prompt
+from tests.wordlist import mask_prompt, users
 
 PLANTED = "Zara Quillfeather"
-WORDS = {PLANTED: "PERSON", "zara.quillfeather": "USERNAME"}
+WORDS = {
+    PLANTED: "PERSON",
+    "zara.quillfeather": "USERNAME",
+    "4111111111111111": "CREDIT_CARD",
+}
 
 
 def schema_with(**keywords: object) -> Prompt:
@@ -41,6 +45,8 @@ MASKED = {
     "broken JSON": user('{"a": "Zara\\u0020Quillfeather"'),
     "HTML entity": user("Zara&nbsp;Quillfeather &#90;ara Quillfeather"),
     "URL escape": user("see ?q=Zara%20Quillfeather"),
+    "URL escape, twice": user("see ?q=Zara%2520Quillfeather"),
+    "URL escape of a line break": user("see ?q=%0AZara%20Quillfeather"),
     "arguments": call(arguments=json.dumps({"q": PLANTED})),
     "arguments, not JSON": call(arguments=PLANTED),
     "stop": Prompt((), stop=(PLANTED,)),
@@ -78,6 +84,10 @@ REFUSED = {
     "pattern": (schema_with(pattern=PLANTED), "tools[0].function.parameters"),
     "$ref": (schema_with(**{"$ref": f"#/$defs/{PLANTED}"}), "tools[0].function.parameters"),
     "$defs": (schema_with(**{"$defs": {PLANTED: {}}}), "tools[0].function.parameters"),
+    "length": (
+        schema_with(maxLength=4111111111111111),
+        "tools[0].function.parameters",
+    ),
     "format": (schema_with(format=PLANTED), "tools[0].function.parameters"),
     "unknown keyword's key": (schema_with(**{PLANTED: 1}), "tools[0].function.parameters"),
     "placeholder in a pattern": (schema_with(pattern="<PERSON_1>"), "tools[0].function.parameters"),
@@ -91,6 +101,27 @@ def test_a_planted_value_is_masked_in_every_place(prompt):
     shown = [s.text for s in collect(rebuilt)]
     assert any("<PERSON_1>" in text for text in shown)
     assert not any("Quillfeather" in text for text in shown)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "log:\\nZara Quillfeather\\tcame",
+        "Zara\\r\\nQuillfeather",
+        "Zara%0D%0AQuillfeather",
+        json.dumps({"a": json.dumps({"b": json.dumps(f"x\n{PLANTED}\ty")})}),
+    ],
+)
+def test_a_known_value_is_found_beside_escaped_line_breaks(text):
+    """What stands after an escaped line break in a log or in JSON is a word of its own."""
+    shown = mask_prompt(users(PLANTED, text), WORDS).texts[-1]
+    assert "Quillfeather" not in shown
+
+
+def test_small_limits_of_a_schema_are_left_alone():
+    """A limit that counts things says nothing of anyone and is no segment."""
+    prompt = schema_with(maxLength=64, minItems=2, uniqueItems=True)
+    assert not any(s.text in ("64", "2") for s in collect(prompt))
 
 
 @pytest.mark.parametrize(("prompt", "param"), REFUSED.values(), ids=REFUSED)
