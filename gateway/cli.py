@@ -132,8 +132,12 @@ def mask(
     ] = None,
 ) -> None:
     """De-identify rows from standard input to standard output; one record per run."""
+    from gateway import log
+    from gateway.engine.wall import harden_process
     from gateway.masking import mask_jsonl
 
+    log.configure()
+    harden_process()
     if not jsonl:
         fail("say --jsonl: rows of JSON are the only format so far.")
     sys.exit(mask_jsonl(sys.stdin.buffer, sys.stdout.buffer, role, purpose, tuple(policy or ())))

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import sys
+import threading
 from typing import TYPE_CHECKING, TextIO
 
 import structlog
@@ -82,3 +83,19 @@ def configure(stream: TextIO | None = None) -> None:
     root.handlers[:] = [_NameOnly(level=logging.WARNING)]
     root.setLevel(logging.WARNING)
     logging.captureWarnings(True)
+    sys.excepthook = _uncaught
+    sys.unraisablehook = _unraisable
+    threading.excepthook = _in_thread
+
+
+def _uncaught(kind: type[BaseException], _error: BaseException, _trace: object) -> None:
+    """Report what nobody caught by its class: the message of an exception may quote a value."""
+    structlog.get_logger().error("uncaught", error=kind.__name__)
+
+
+def _unraisable(unraisable: sys.UnraisableHookArgs) -> None:
+    structlog.get_logger().error("uncaught", error=unraisable.exc_type.__name__)
+
+
+def _in_thread(args: threading.ExceptHookArgs) -> None:
+    structlog.get_logger().error("uncaught", error=args.exc_type.__name__)

@@ -67,12 +67,14 @@ class Run:
         try:
             row = _ROW.decode(line)
             row.text.encode()  # lone surrogates cannot be written back
-        except (msgspec.DecodeError, UnicodeError):
+        except (ValueError, RecursionError):  # msgspec's and Unicode's errors are ValueErrors
             return self._error(_id_of(line), BAD_ROW)
         try:
             return self._masked(row)
         except GatewayError as error:
             return self._error(row.id, error.code)
+        except Exception:  # noqa: BLE001 - whatever it is, the other rows are not lost for it
+            return self._error(row.id, GatewayError.code)
 
     def _masked(self, row: Row) -> bytes:
         text, protected = self._guard.protect_text(row.text, self._decide, row.language)
@@ -150,5 +152,5 @@ def _lines(source: BinaryIO) -> Iterator[bytes]:
 def _id_of(line: bytes) -> str | int | None:
     try:
         return _ID.decode(line).id
-    except msgspec.DecodeError:
+    except (ValueError, RecursionError):
         return None
