@@ -132,7 +132,7 @@ def score(cases: Sequence[Case], answer: Answerer) -> dict[str, float]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--gguf", type=Path, default=BUNDLED)
-    parser.add_argument("--documents", type=int, default=120, help="held-out documents to draw")
+    parser.add_argument("--documents", type=int, default=60, help="held-out documents to draw")
     parser.add_argument("--seed", type=int, default=7)
     parser.add_argument("--misses", action="store_true", help="print the hand-written misses")
     options = parser.parse_args()
