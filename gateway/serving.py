@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 import msgspec
 import structlog
 import uvicorn
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from gateway import airgap
 from gateway import log as logging_setup
@@ -30,6 +31,34 @@ _SWITCH_INTERVAL_S = 0.001
 _GC_THRESHOLD = 20_000  # allocations between collections; a request makes some thousands
 _BACKLOG = 512
 _GRACE_S = 10
+_LONGEST_HEAD = 64 * 1024  # bytes
+
+
+class BoundedHttp(HttpToolsProtocol):
+    """HTTP/1.1 with a bound on what is read before a body, after it, and between its chunks.
+
+    The parser keeps headers and trailers of any size in memory, and no key was shown by then.
+    """
+
+    _unread = 0  # bytes since the last piece of a body or the end of a head
+
+    def data_received(self, data: bytes) -> None:
+        self._unread += len(data)
+        super().data_received(data)
+        if self._unread > _LONGEST_HEAD and not self.transport.is_closing():
+            self.transport.close()
+
+    def on_headers_complete(self) -> None:
+        self._unread = 0
+        super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        self._unread = 0
+        super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        self._unread = 0
+        super().on_message_complete()
 
 
 def serve(*, host: str, port: int) -> None:
@@ -59,7 +88,8 @@ def serve(*, host: str, port: int) -> None:
         ssl_certfile=server.tls_certificate or None,
         ssl_keyfile=server.tls_key or None,
         loop="asyncio",  # another loop's sockets would be out of the tripwire's sight
-        http="httptools",
+        http=BoundedHttp,
+        ws="none",
         log_config=None,
         access_log=False,
         server_header=False,

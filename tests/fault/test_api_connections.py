@@ -10,16 +10,19 @@ from contextlib import asynccontextmanager
 import pytest
 import uvicorn
 
+from gateway.serving import BoundedHttp
 from tests.fakes import House
 
 CHAT = "/v1/chat/completions"
+CHUNKED = b"POST /v1/models HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n"
 
 
 @asynccontextmanager
 async def serving(house):
     """Serve the API with uvicorn on a free port and yield a way to connect."""
     listener = socket.create_server(("127.0.0.1", 0))
-    server = uvicorn.Server(uvicorn.Config(house.app, log_config=None, access_log=False))
+    config = uvicorn.Config(house.app, log_config=None, access_log=False, http=BoundedHttp)
+    server = uvicorn.Server(config)
     task = asyncio.create_task(server.serve(sockets=[listener]))
     try:
         yield lambda: asyncio.open_connection(*listener.getsockname())
@@ -135,3 +138,28 @@ async def test_without_a_key_the_body_is_not_read(house):
         answer = await asyncio.wait_for(reader.readuntil(b"}}"), 5)
         assert answer.startswith(b"HTTP/1.1 401")
         writer.close()
+
+
+@pytest.mark.parametrize(
+    ("start", "more"),
+    [
+        (b"GET /health/live HTTP/1.1\r\nHost: x\r\nX: ", b"a" * 65536),
+        (b"GET /health/live HTTP/1.1\r\nHost: x\r\n", b"a:b\r\n" * 13000),
+        (b"GET /" + b"a" * 9, b"a" * 65536),
+        (
+            b"POST /v1/models HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n",
+            b"a:b\r\n" * 13000,
+        ),
+    ],
+    ids=["one header", "many headers", "address", "trailers"],
+)
+async def test_a_head_without_end_is_not_kept(house, start, more):
+    """Nobody without a key can fill the memory: the connection is closed within a megabyte."""
+    async with serving(house) as connect:
+        _, writer = await connect()
+        writer.write(start)
+        with pytest.raises(ConnectionError):  # noqa: PT012 - the system's buffers take the first
+            for _ in range(500):
+                writer.write(more)
+                await writer.drain()
+                await asyncio.sleep(0)
