@@ -141,11 +141,7 @@ class Pipeline:
         """
         case = self._open(ask)
         await self._decided(case, self._prepare)  # 1 to 7
-        try:
-            await self._record.intent(case)  # 8
-        except asyncio.CancelledError:  # it may be durable already: then it has an outcome, too
-            self._record.cancelled(case)
-            raise
+        await self._record.intent(case)  # 8
         return await self._begin(case)  # 9 10 11 12
 
     def _open(self, ask: Ask) -> Case:

@@ -56,28 +56,35 @@ class Recorder:
     async def intent(self, case: Case, decision: str = "allowed") -> None:
         """Put on record that the model is about to be called (or is not: ``denied``).
 
+        Cancelled while it waits, it may be durable or not: then an outcome follows it.
+
         Raises:
             LedgerUnavailableError: it is not durable; the model MUST NOT be called.
         """
+        try:
+            await self._append(self._intent(case, decision))
+        except asyncio.CancelledError:
+            self.cancelled(case)
+            raise
+
+    def _intent(self, case: Case, decision: str) -> Entry:
         protected = case.protected
         routed = evidence.routed(case.route, case.prompt.sampling) if case.route else {}
-        await self._append(
-            Entry(
-                event="intent",
-                receipt_id=case.rid,
-                features={**self._features(case), "decision": decision, "attempt": 1},
-                sealed={
-                    **evidence.identity(case.ask),
-                    **evidence.explanation(protected.findings, protected.decision),
-                    **routed,
-                },
-                texts={"prompt.masked": evidence.transcript(case.prompt)},
-                committed={"prompt.original": evidence.transcript(case.ask.prompt)},
-                values=evidence.values(protected.mapping),
-                subject=case.ask.subject,
-                retain_months=self._site.retain_months,
-                deadline=case.began + timedelta(seconds=2 * self._site.deadline_s),
-            )
+        return Entry(
+            event="intent",
+            receipt_id=case.rid,
+            features={**self._features(case), "decision": decision, "attempt": 1},
+            sealed={
+                **evidence.identity(case.ask),
+                **evidence.explanation(protected.findings, protected.decision),
+                **routed,
+            },
+            texts={"prompt.masked": evidence.transcript(case.prompt)},
+            committed={"prompt.original": evidence.transcript(case.ask.prompt)},
+            values=evidence.values(protected.mapping),
+            subject=case.ask.subject,
+            retain_months=self._site.retain_months,
+            deadline=case.began + timedelta(seconds=2 * self._site.deadline_s),
         )
 
     async def answered(self, case: Case, last: Chunk, report: Report) -> None:

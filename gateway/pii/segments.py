@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from gateway.domain import Message, Prompt, ResponseFormat, Tool, ToolCall
+from gateway.errors import RequestError
 from gateway.pii import jsontext
 from gateway.pii.jsontext import TokenKind
 from gateway.pii.schema import walk_schema
@@ -24,6 +25,8 @@ __all__ = ["Kind", "Segment", "collect", "plain", "rebuild"]
 
 _FUNCTION = "function:"
 
+MAX_SEGMENTS = 20_000
+"""Each is a question to the detector: a body of digits and commas would hold it for minutes."""
 
 _TOKEN_KINDS = {
     TokenKind.STRING: Kind.JSON_STRING,
@@ -36,11 +39,14 @@ def collect(prompt: Prompt) -> tuple[Segment, ...]:
     """Every string of the prompt, in the order of its turns.
 
     Raises:
-        RequestError: a JSON schema is nested deeper than ``schema.MAX_DEPTH``.
+        RequestError: a JSON schema is nested deeper than ``schema.MAX_DEPTH``, or there are more
+            than ``MAX_SEGMENTS`` strings.
     """
     found: list[Segment] = []
 
     def visit(segment: Segment) -> str:
+        if len(found) == MAX_SEGMENTS:
+            raise RequestError("The request has too many values.", param=segment.path)
         found.append(segment)
         return segment.text
 

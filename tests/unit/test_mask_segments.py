@@ -9,7 +9,7 @@ import pytest
 
 from gateway.domain import Message, Prompt, ResponseFormat, Tool, ToolCall
 from gateway.errors import RequestError, UnmaskableError
-from gateway.pii.segments import Kind, collect, rebuild
+from gateway.pii.segments import MAX_SEGMENTS, Kind, collect, rebuild
 from tests.wordlist import mask_prompt, users
 
 PLANTED = "Zara Quillfeather"
@@ -236,3 +236,11 @@ def test_rebuild_wants_one_text_for_each_segment(change):
     prompt = user("x")
     with pytest.raises(ValueError, match="texts than segments"):
         rebuild(prompt, ["x"] * (1 + change))
+
+
+def test_more_strings_than_a_detector_can_be_asked_are_refused():
+    """JSON of digits and commas in one string is no way to hold the detector for minutes."""
+    with pytest.raises(RequestError) as caught:
+        collect(user(json.dumps(list(range(MAX_SEGMENTS + 1)))))
+    assert caught.value.param == "messages[0].content"
+    assert len(collect(user(json.dumps(list(range(MAX_SEGMENTS)))))) == MAX_SEGMENTS

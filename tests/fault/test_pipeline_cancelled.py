@@ -1,0 +1,127 @@
+"""Cancelled at any moment, a request leaves no intent without an outcome."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import os
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from audit.ledger import Options
+from gateway.domain import (
+    Ask,
+    Chunk,
+    FinishReason,
+    Message,
+    ModelCard,
+    Principal,
+    Prompt,
+    Purpose,
+    Role,
+    Usage,
+)
+from gateway.guards.registry import ALL as GUARDS
+from gateway.pii.mask import splice
+from gateway.pipeline import DeidentifyAsk, Parts, Pipeline
+from gateway.policy.decide import PolicySet
+from gateway.policy.load import load_policy, shipped
+from gateway.protect import Protector
+from gateway.recorder import Recorder, Site
+from tests import auditkit
+from tests.wordlist import detect
+
+CARD = ModelCard("m", "", "remote", 0, 4096, zone="local")
+TEXT = "of Zara Quillfeather"
+ROUNDS = 24  # turns of the event loop after which a request is cancelled; it takes fewer
+
+
+class Words:
+    """A detector that knows one name."""
+
+    digest = "ab" * 32
+
+    def detect(self, texts, language=None):
+        return [detect({"Zara Quillfeather": "PERSON"}, text) for text in texts]
+
+
+class Model:
+    """An engine that answers at once."""
+
+    def models(self):
+        return (CARD,)
+
+    async def generate(self, generation):
+        yield Chunk(text="hello ")
+        await asyncio.sleep(0)
+        yield Chunk(finish=FinishReason.STOP, usage=Usage(1, 1))
+
+
+@pytest.fixture
+def house(tmp_path):
+    home = auditkit.make_home(tmp_path)
+    numbers = itertools.count(1)
+    with home.ledger(Options()) as ledger, ThreadPoolExecutor(1) as pool:
+        site = Site(
+            detector_digest="ab" * 32,
+            isolation=lambda: "remote",
+            deadline_s=1,
+            retain_months=1,
+            owner_key=bytes(32),
+        )
+        parts = Parts(
+            protector=Protector(Words(), splice, home.clock),
+            policies=lambda: PolicySet([load_policy(shipped("gdpr"))], []),
+            engine=Model(),
+            guards=GUARDS,
+            recorder=Recorder(ledger, home.clock, site),
+            pool=pool,
+            clock=home.clock,
+            new_id=lambda: f"{next(numbers):032x}",
+            secret=os.urandom(32),
+            default_model="auto",
+            deadline_s=1,
+        )
+        yield Pipeline(parts), ledger, home.clock
+
+
+def ask(purpose: Purpose) -> Ask:
+    principal = Principal("p", Role.CLINICIAN, frozenset(Purpose), Purpose.TREATMENT)
+    return Ask(principal, purpose, Prompt((Message("user", TEXT),)))
+
+
+async def answered(pipeline: Pipeline) -> None:
+    answering = await pipeline.chat(ask(Purpose.TREATMENT))
+    try:
+        async for _ in answering.chunks:
+            pass
+    finally:
+        await answering.aclose()
+
+
+async def denied(pipeline: Pipeline) -> None:
+    await pipeline.chat(ask(Purpose.MARKETING))
+
+
+async def deidentified(pipeline: Pipeline) -> None:
+    asked = ask(Purpose.TREATMENT)
+    await pipeline.deidentify(DeidentifyAsk(asked.principal, asked.purpose, TEXT))
+
+
+@pytest.mark.parametrize("work", [answered, denied, deidentified])
+async def test_whenever_it_is_cancelled_no_intent_stays_open(house, work):
+    """At each await of a request a client can leave; what is on record then has its end."""
+    pipeline, ledger, clock = house
+    cancelled = 0
+    for turns in range(ROUNDS):
+        task = asyncio.ensure_future(work(pipeline))
+        for _ in range(turns):
+            await asyncio.sleep(0.0005)
+        task.cancel()
+        (ended,) = await asyncio.gather(task, return_exceptions=True)
+        cancelled += isinstance(ended, asyncio.CancelledError)
+    assert cancelled
+    await asyncio.wrap_future(ledger.publish())  # all that was submitted is written by now
+    clock.forward(days=1)
+    assert ledger.open_intents() == ()
