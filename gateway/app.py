@@ -23,9 +23,7 @@ from gateway.api.routes import create_api
 from gateway.api.services import Limits
 from gateway.clock import utc_now
 from gateway.domain import Clock
-from gateway.engine.registry import Registry, open_registry
-from gateway.engine.remote import RemoteEngine, Upstream
-from gateway.engine.supervisor import Limits as EngineLimits
+from gateway.engine.registry import Registry
 from gateway.errors import GatewayError, SettingsError
 from gateway.guards.registry import ALL as GUARDS
 from gateway.pii.presidio.detector import PresidioDetector
@@ -44,7 +42,6 @@ from gateway.settings import (
     POLICIES_DIR,
     Settings,
 )
-from gateway.settings import Upstream as UpstreamSettings
 from gateway.web import pages
 
 log = structlog.get_logger()
@@ -79,41 +76,6 @@ def _policy(home: Path, name: str) -> Policy:
 def protector(settings: Settings, clock: Clock) -> Protector:
     detector = PresidioDetector(settings.detection.languages)
     return Protector(detector, PresidioApply(), clock)
-
-
-def engines(settings: Settings, home: Path) -> Registry:
-    """The models of the home and the upstreams of the settings.
-
-    Raises:
-        SettingsError: there is none, or an upstream is not private or not reachable in private.
-    """
-    return open_registry(
-        home,
-        [RemoteEngine(_upstream(upstream)) for upstream in settings.upstream],
-        bundled=settings.engine.bundled_model,
-        isolation=settings.engine.isolation,
-        limits=EngineLimits(queue=settings.engine.queue, threads=settings.engine.threads),
-    )
-
-
-def _upstream(named: UpstreamSettings) -> Upstream:
-    try:
-        key = Path(named.api_key_file).read_text("utf-8").strip() if named.api_key_file else ""
-    except (OSError, UnicodeDecodeError):
-        raise SettingsError("An upstream's api_key_file cannot be read.") from None
-    return Upstream(
-        name=named.name,
-        url=named.url,
-        model=named.model,
-        context=named.context,
-        tags=frozenset(named.tags),
-        zone=named.zone,
-        size_bytes=named.size_bytes,
-        api_key=key,
-        ca_file=Path(named.ca_file) if named.ca_file else None,
-        connect_timeout_s=named.connect_timeout_s,
-        read_timeout_s=named.read_timeout_s,
-    )
 
 
 def owner_key(home: Path) -> bytes:
@@ -159,8 +121,12 @@ class _Site:
         return wrong
 
 
-def create_app(settings: Settings, home: Path, *, clock: Clock = utc_now) -> Litestar:
-    """Build the gateway of a home. Nothing is listening yet; the model loads with the lifespan.
+def create_app(
+    settings: Settings, home: Path, engine: Registry, *, clock: Clock = utc_now
+) -> Litestar:
+    """Build the gateway of a home around its engine, which may still be starting.
+
+    Nothing is listening yet. The app's lifespan waits for the engine and ends it.
 
     Raises:
         SettingsError: a part cannot be built from these settings.
@@ -168,7 +134,6 @@ def create_app(settings: Settings, home: Path, *, clock: Clock = utc_now) -> Lit
     policies = policies_in_force(settings, home)
     guard = protector(settings, clock)
     ledger = open_ledger(settings, home, clock, reserve=_KEYS_AHEAD)
-    engine = engines(settings, home)
     pool = ThreadPoolExecutor(settings.detection.workers, thread_name_prefix="detect")
     keys = KeyFile(home / API_KEYS_FILE, clock)
     record = Recorder(

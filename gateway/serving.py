@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import sys
+from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import msgspec
@@ -14,7 +17,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from gateway import airgap
 from gateway import log as logging_setup
-from gateway.app import create_app
+from gateway.engine.configured import engines
 from gateway.engine.wall import harden_process
 from gateway.settings import (
     Server,
@@ -24,6 +27,12 @@ from gateway.settings import (
     is_demo,
     load,
 )
+
+if TYPE_CHECKING:
+    from gateway.engine.registry import Registry
+
+Application = Callable[..., Awaitable[None]]
+"""An ASGI application."""
 
 log = structlog.get_logger()
 
@@ -78,10 +87,34 @@ def serve(*, host: str, port: int) -> None:
     close_air_gap(settings, server)
     # Detection runs in threads; the loop must not wait for their time slices.
     sys.setswitchinterval(_SWITCH_INTERVAL_S)
-    app = create_app(settings, home)
+    asyncio.run(_serve(settings, home, server))
+
+
+async def _serve(settings: Settings, home: Path, server: Server) -> None:
+    """Load the model in its child while this process imports and builds the rest."""
+    engine = engines(settings, home)
+    starting = asyncio.create_task(engine.start())
+    try:
+        app = await asyncio.to_thread(_compose, settings, home, engine)
+        await starting
+        say(home, server)
+        await uvicorn.Server(_config(app, server)).serve()
+    finally:
+        starting.cancel()
+        await engine.aclose()
+
+
+def _compose(settings: Settings, home: Path, engine: Registry) -> Application:
+    from gateway.app import create_app  # noqa: PLC0415 - a second of imports, beside the child's
+
+    app = create_app(settings, home, engine)
     gc.freeze()  # what is loaded by now lives as long as the process
     gc.set_threshold(_GC_THRESHOLD)
-    config = uvicorn.Config(
+    return app
+
+
+def _config(app: Application, server: Server) -> uvicorn.Config:
+    return uvicorn.Config(
         app,
         host=server.host,
         port=server.port,
@@ -99,8 +132,6 @@ def serve(*, host: str, port: int) -> None:
         backlog=_BACKLOG,
         timeout_graceful_shutdown=_GRACE_S,
     )
-    say(home, server)
-    uvicorn.Server(config).run()
 
 
 def close_air_gap(settings: Settings, server: Server) -> None:
@@ -114,9 +145,9 @@ def close_air_gap(settings: Settings, server: Server) -> None:
         parts = urlsplit(upstream.url)
         default = 443 if parts.scheme == "https" else 80
         connect.append((parts.hostname or "", parts.port or default))
-    airgap.install(
-        airgap.tripwire(connect=connect, listen=[(server.host, server.port)], report=report)
-    )
+    # urllib3, which Presidio imports, binds ::1 once to see whether there is IPv6; nothing leaves.
+    listen: list[airgap.Address] = [(server.host, server.port), ("::1", 0)]
+    airgap.install(airgap.tripwire(connect=connect, listen=listen, report=report))
 
 
 def say(home: Path, server: Server) -> None:
