@@ -27,7 +27,7 @@ The ECG showed no acute changes and troponin was 0.01 ng/mL.
 He takes lisinopril 10 mg daily and has no known drug allergies.
 Mr. Fontanez will return to Dr. Perpetua Lindqvist in two weeks.
 
-Which medication does the patient take?"""
+When will he return?"""
 
 LAWYER = """\
 Counsel for Mrs. Odalys Brannigan wrote from o.brannigan@example.com about docket no. 2023-CV-10482.
@@ -35,7 +35,7 @@ The lease of 1 May 2022 ends on 30 April 2027.
 Either party may terminate it with ninety days' written notice.
 Mrs. Brannigan gave notice by letter on 2 February 2024.
 
-How can the lease be terminated?"""
+When does the lease end?"""
 
 
 def main() -> int:
