@@ -1,55 +1,31 @@
-"""Administrative acts on record: the ledger of a home, opened beside a running gateway or alone."""
+"""Administrative acts on record, from a command line, beside a running gateway or without one."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 
 from audit.errors import AuditError
-from audit.ledger import Ledger, Options
+from audit.ledger import record_act
 from audit.record import Entry
-from gateway.clock import utc_now
-from gateway.domain import Clock
-from gateway.errors import LedgerUnavailableError, SettingsError
-from gateway.settings import Settings, home_from_environment, load
-
-
-def open_ledger(settings: Settings, home: Path, clock: Clock, *, reserve: int = 0) -> Ledger:
-    """Open the ledger of a home. ``reserve``: see ``Options``.
-
-    Raises:
-        SettingsError: there is none, or nobody could read it.
-    """
-    options = Options(
-        checkpoint_records=settings.ledger.checkpoint_records,
-        checkpoint_seconds=settings.ledger.checkpoint_s,
-        reserve=reserve,
-    )
-    try:
-        return Ledger.open(home, clock=clock, options=options)
-    except AuditError as error:
-        raise SettingsError(f"The ledger cannot be opened: {error}.") from None
+from gateway.errors import LedgerUnavailableError
+from gateway.settings import home_from_environment, load
 
 
 def record_event(event: str, features: Mapping[str, object], sealed: Mapping[str, object]) -> None:
-    """Put an administrative act on record from a command line, beside a running gateway or not.
+    """Put one act of an operator on record in the home that the environment names.
 
     Raises:
-        SettingsError: the home has no usable ledger.
+        SettingsError: the home has no settings.
         LedgerUnavailableError: it is not durable.
     """
     home = home_from_environment()
-    settings = load(home)
-    ledger = open_ledger(settings, home, utc_now)
+    entry = Entry(
+        event=event,
+        features={"role": "operator", **features},
+        sealed=sealed,
+        retain_months=load(home).ledger.retain_months,
+    )
     try:
-        entry = Entry(
-            event=event,
-            features={"role": "operator", **features},
-            sealed=sealed,
-            retain_months=settings.ledger.retain_months,
-        )
-        ledger.submit(entry).result()
+        record_act(home, entry)
     except AuditError:
-        raise LedgerUnavailableError from None
-    finally:
-        ledger.close()
+        raise LedgerUnavailableError("The act could not be put on record.") from None

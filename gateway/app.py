@@ -14,9 +14,9 @@ from pathlib import Path
 import structlog
 from litestar import Litestar
 
-from audit.ledger import Ledger
+from audit.errors import AuditError
+from audit.ledger import Ledger, Options
 from gateway import __version__
-from gateway.acts import open_ledger
 from gateway.api.auth import AuthFailures
 from gateway.api.keyfile import KeyFile
 from gateway.api.routes import create_api
@@ -78,6 +78,23 @@ def protector(settings: Settings, clock: Clock) -> Protector:
     return Protector(detector, PresidioApply(), clock)
 
 
+def open_ledger(settings: Settings, home: Path, clock: Clock) -> Ledger:
+    """Open the ledger of a home.
+
+    Raises:
+        SettingsError: there is none, or nobody could read it.
+    """
+    options = Options(
+        checkpoint_records=settings.ledger.checkpoint_records,
+        checkpoint_seconds=settings.ledger.checkpoint_s,
+        reserve=_KEYS_AHEAD,
+    )
+    try:
+        return Ledger.open(home, clock=clock, options=options)
+    except AuditError as error:
+        raise SettingsError(f"The ledger cannot be opened: {error}.") from None
+
+
 def owner_key(home: Path) -> bytes:
     """The key that ties receipt ids to their owners.
 
@@ -133,7 +150,7 @@ def create_app(
     """
     policies = policies_in_force(settings, home)
     guard = protector(settings, clock)
-    ledger = open_ledger(settings, home, clock, reserve=_KEYS_AHEAD)
+    ledger = open_ledger(settings, home, clock)
     pool = ThreadPoolExecutor(settings.detection.workers, thread_name_prefix="detect")
     keys = KeyFile(home / API_KEYS_FILE, clock)
     record = Recorder(

@@ -82,7 +82,6 @@ class PolicySettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
 class LedgerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """``retain_months`` counts from the record; keys of older records may then be destroyed."""
 
-    origin: Annotated[str, msgspec.Meta(min_length=1, max_length=128)] = "cloister.local/ledger"
     checkpoint_records: _Positive = 256
     checkpoint_s: _Seconds = 60.0
     retain_months: Annotated[int, msgspec.Meta(ge=1, le=1200)] = 72
