@@ -27,6 +27,7 @@ _DASH = "\u2014 "
 _NAME = re.compile(r"[^\s+]+")
 _SIZE = re.compile(r"0|[1-9][0-9]{0,18}")
 _CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f]")
+_FIELD = 2**255 - 19  # the prime of curve25519
 _MAX_NOTE = 1 << 20
 _MAX_SIGNATURES = 64
 RECEIPT_MAGIC = "cloister-receipt/v1"
@@ -78,6 +79,8 @@ class VerifyingKey:
         data = unbase64(parts[2])
         if data[:1] != _ED25519 or len(data) != 1 + HASH_BYTES:
             raise NoteError("not an Ed25519 verifier key")
+        if not _is_canonical(data[1:]):
+            raise NoteError("not an Ed25519 verifier key")
         key = cls(parts[0], data[1:])
         if key.id.hex() != parts[1]:
             raise NoteError("the verifier key's id is not its own")
@@ -88,6 +91,16 @@ class VerifyingKey:
             Ed25519PublicKey.from_public_bytes(self.public).verify(signature, message)
         except (InvalidSignature, ValueError):
             raise NoteError("the signature does not verify") from None
+
+
+def _is_canonical(point: bytes) -> bool:
+    """Whether a point is spelt as RFC 8032 §5.1.3 demands; OpenSSL takes other spellings, too.
+
+    A key in two spellings is two keys with one signature, and verifiers would disagree on it.
+    """
+    number = int.from_bytes(point, "little")
+    y, sign = number & (1 << 255) - 1, number >> 255
+    return y < _FIELD and not (sign and y in (1, _FIELD - 1))
 
 
 class SigningKey:

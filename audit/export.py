@@ -87,9 +87,11 @@ class BundleEvidence:
         with _reading(), self._open(name) as file:
             data = file.read(_MAX_SMALL + 1)
         try:
-            return json.loads(data.decode("utf-8"))
+            value: object = json.loads(data.decode("utf-8"))
+            json.dumps(value, ensure_ascii=False).encode("utf-8")  # no escaped half of a pair
         except (ValueError, RecursionError):
             raise FormatError(f"{name} is not JSON") from None
+        return value
 
     def vkey(self) -> str:
         return self._vkey
@@ -135,6 +137,8 @@ def open_evidence(source: Path) -> Iterator[LedgerEvidence | BundleEvidence]:
         MissingError: nothing of the kind is there, or it is unreadable.
         FormatError: it is there and is not what it should be.
     """
+    if (source / MANIFEST).exists() and (source / "ledger.db").exists():
+        raise FormatError("a bundle and a ledger stand in one place; name the ledger's file")
     if (source / MANIFEST).exists():
         yield BundleEvidence(lambda name: (source / name).open("rb"))
     elif source.is_dir() and not (source / "ledger.db").exists():

@@ -311,11 +311,11 @@ def _header(value: dict[str, Any]) -> Header:
 
 
 def _parts(values: list[dict[str, Any]]) -> tuple[Part, ...]:
-    if not isinstance(values, list):
+    if not isinstance(values, list) or not all(isinstance(part["n"], str) for part in values):
         raise FormatError("a record has a field out of shape")
     return tuple(
         Part(
-            str(part["n"]),
+            part["n"],
             unbase64(part["c"]),
             tuple((who, unbase64(wrap)) for who, wrap in part["w"].items()),
         )

@@ -119,7 +119,9 @@ class Key:  # name+id+base64(0x01 || public)
         self.name, data = parts[0], unbase64(parts[2], 33)
         self.public = data[1:]
         self.id = hashlib.sha256(self.name.encode() + b"\n" + data).digest()[:4]
-        if data[:1] != b"\x01" or self.id.hex() != parts[1]:
+        y = int.from_bytes(self.public, "little") % (1 << 255)
+        spelt = y < P and not (self.public[31] > 127 and y in (1, P - 1))  # RFC 8032, 5.1.3
+        if data[:1] != b"\x01" or not spelt or self.id.hex() != parts[1]:
             raise Bad("not an Ed25519 verifier key, or its id is not its own")
 
 
@@ -237,7 +239,12 @@ def parse_record(body: bytes, what: str) -> Any:
 class Bundle:
     def __init__(self, path: str) -> None:
         self.open: Callable[[str], IO[bytes]] = lambda name: (Path(path) / name).open("rb")
+        if (Path(path) / "ledger.db").exists():
+            raise Bad("a bundle and a ledger stand in one place")
         if not Path(path).is_dir():
+            with Path(path).open("rb") as file:
+                if file.read(2) != b"PK":
+                    raise Bad("neither a directory nor a zip file", MISSING)
             self.open = zipfile.ZipFile(path).open
         manifest = self.small("manifest.json")
         fine = isinstance(manifest, dict) and manifest.get("format") == "cloister-bundle/1"
@@ -250,9 +257,11 @@ class Bundle:
         with self.open(name) as file:
             data = file.read(MAX_LINE + 1)
         try:
-            return json.loads(data.decode("utf-8"))
+            value = json.loads(data.decode("utf-8"))
+            json.dumps(value, ensure_ascii=False).encode("utf-8")  # no escaped half of a pair
         except (ValueError, RecursionError):
             raise Bad(name + " is not JSON") from None
+        return value
 
     def records(self) -> Iterator[tuple[int, bytes]]:
         found = 0

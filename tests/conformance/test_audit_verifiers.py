@@ -20,7 +20,7 @@ from pathlib import Path
 import pytest
 import rfc8785
 
-from audit.checkpoint import Checkpoint, SignedReceipt, SigningKey
+from audit.checkpoint import Checkpoint, SignedReceipt, SigningKey, VerifyingKey
 from audit.errors import AuditError, FormatError, MissingError
 from audit.export import export_bundle, open_evidence
 from audit.keys import KeyStore
@@ -70,7 +70,7 @@ class Bundle:
     def write(self, folder):
         folder.mkdir()
         files = {
-            "manifest.json": rfc8785.dumps(self.manifest),
+            "manifest.json": json.dumps(self.manifest, sort_keys=True).encode(),
             "records.log": b"".join(line + b"\n" for line in self.lines) + self.tail,
             "checkpoints.json": json.dumps(self.notes).encode(),
         }
@@ -303,6 +303,27 @@ def tampered(name, o):  # noqa: C901, PLR0911, PLR0912, PLR0915 - one case per a
         case "a manifest that promises more":
             b.manifest["records"] = 12
             return b, MISSING, MISSING
+        case "a manifest with half a surrogate pair":
+            b.manifest["vkey"] = "\ud800" + b.manifest["vkey"]
+            return b, TAMPERED, TAMPERED
+        case "a checkpoint with half a surrogate pair":
+            b.notes[0] = b.notes[0].replace("\n", "\ud800\n", 1)
+            return b, TAMPERED, TAMPERED
+        case "a part without a name":
+            value = json.loads(bodies[10])
+            value["parts"][0]["n"] = 5
+            bodies[10] = rfc8785.dumps(value)
+            return b.renumber(bodies).resign(o.key, sizes), TAMPERED, TAMPERED
+        case "a key that anybody signs for, in another spelling":
+            b.manifest["vkey"] = VerifyingKey(
+                o.key.name, (2**255 - 18).to_bytes(32, "little")
+            ).vkey()
+            return b, TAMPERED, TAMPERED
+        case "the same key with a sign that zero does not have":
+            b.manifest["vkey"] = VerifyingKey(
+                o.key.name, (1 | 1 << 255).to_bytes(32, "little")
+            ).vkey()
+            return b, TAMPERED, TAMPERED
         case _:
             raise AssertionError(name)
 
@@ -436,6 +457,26 @@ def test_a_damaged_zip_is_unreadable_and_not_intact(original, tmp_path):
     packed.write_bytes(flip(packed.read_bytes(), start))
     assert judge(packed).code is Code.MISSING
     assert standalone(str(packed))[0] == MISSING
+
+
+def test_a_file_that_is_two_things_is_read_as_one(original, tmp_path):
+    """Bytes before a zip, or a ledger before one: no verifier sees what another misses."""
+    source = tampered("intact", original)[0].write(tmp_path / "bundle")
+    packed = Path(shutil.make_archive(str(tmp_path / "packed"), "zip", source)).read_bytes()
+    for start in (b"XX", (original.home.path / "ledger.db").read_bytes()):
+        (tmp_path / "both").write_bytes(start + packed)
+        assert standalone(str(tmp_path / "both"))[0] == MISSING
+    (tmp_path / "both").write_bytes(b"XX" + packed)
+    assert judge(tmp_path / "both").code is Code.MISSING
+
+
+def test_a_bundle_planted_in_a_home_does_not_stand_in_for_its_ledger(original, tmp_path):
+    """An intact copy beside a tampered ledger is no verdict on either."""
+    source = tampered("intact", original)[0].write(tmp_path / "home")
+    shutil.copy(original.home.path / "ledger.db", source)
+    assert judge(source).code is Code.TAMPERED
+    assert standalone(str(source))[0] == TAMPERED
+    assert judge(source / "ledger.db").code is Code.UNANCHORED
 
 
 @pytest.mark.parametrize("place", ["nothing", "folder", "text"])
