@@ -41,6 +41,12 @@ _PRIVATE: Final = tuple(
 )
 _MAX_ERROR_BODY: Final = 64 * 1024
 _DRAIN_S: Final = 0.01
+# Compressed answers are refused: two layers of gzip make gigabytes of two kilobytes.
+_HEADERS: Final = {
+    "Content-Type": "application/json",
+    "Accept": "text/event-stream",
+    "Accept-Encoding": "identity",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +142,7 @@ class RemoteEngine:
             async with asyncio.timeout_at(deadline):
                 response = await self._open(body)
             try:
-                stream = response.aiter_bytes()
+                stream = response.aiter_raw()
                 while not answer.done:
                     async with asyncio.timeout_at(deadline):
                         data = await anext(stream, b"")
@@ -163,10 +169,11 @@ class RemoteEngine:
             "POST",
             f"{self._upstream.url.rstrip('/')}/chat/completions",
             content=body,
-            headers={"Content-Type": "application/json", "Accept": "text/event-stream"},
+            headers=_HEADERS,
         )
         response = await self._client.send(request, stream=True)
-        if response.status_code == httpx.codes.OK:
+        plain = response.headers.get("Content-Encoding", "identity").lower() == "identity"
+        if response.status_code == httpx.codes.OK and plain:
             return response
         try:
             raise await _refusal(response)
@@ -194,7 +201,7 @@ async def _refusal(response: httpx.Response) -> Exception:
         return BusyError()
     if response.status_code == httpx.codes.BAD_REQUEST:
         body = b""
-        async for data in response.aiter_bytes():
+        async for data in response.aiter_raw():
             body += data
             if len(body) > _MAX_ERROR_BODY:
                 break

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gzip
 import json
+import resource
+import zlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import closing
 
@@ -197,6 +200,29 @@ async def test_a_refusal_is_translated_and_its_text_discarded(answer: bytes, err
             await collect(engine)
         assert type(caught.value) is error
         assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("status", [b"200 OK", b"400 Bad Request"])
+async def test_a_compressed_answer_is_never_unpacked(status: bytes):
+    """Neither asked for nor read: a small answer of two layers would fill the memory."""
+    packer = zlib.compressobj(wbits=31)
+    inner = b"".join(packer.compress(bytes(1 << 20)) for _ in range(512)) + packer.flush()
+    bomb = gzip.compress(inner)
+    asked: list[bytes] = []
+
+    async def serve(request: bytes, writer: asyncio.StreamWriter) -> None:
+        asked.append(request)
+        head = (
+            b"HTTP/1.1 " + status + b"\r\nContent-Encoding: gzip, gzip\r\nConnection: close\r\n\r\n"
+        )
+        writer.write(head + bomb)
+
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    async with upstream(serve) as engine:
+        with pytest.raises(EngineError):
+            await collect(engine)
+    assert b"accept-encoding: identity" in asked[0].lower()
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 32 * 1024  # KiB
 
 
 async def test_a_server_that_says_nothing_is_a_timeout():
