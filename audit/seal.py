@@ -114,7 +114,10 @@ class KeyRing:
         fitting = [key for key in self._reserve if key.month == month]
         if 2 * len(fitting) >= size:
             return []
-        return [self._new(month) for _ in range(size - len(fitting))]
+        count, each = size - len(fitting), KEY_ID_BYTES + KEY_BYTES
+        drawn = self._randomness(count * each)  # one call: the system's randomness is slow to ask
+        pieces = [drawn[at : at + each] for at in range(0, len(drawn), each)]
+        return [SubjectKey(p[:KEY_ID_BYTES], month, p[KEY_ID_BYTES:]) for p in pieces]
 
     def stock(self, keys: Sequence[SubjectKey]) -> None:
         month = keys[0].month
