@@ -26,10 +26,23 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
+def temporary(home: Path) -> Path:
+    """The folder for temporary files of what runs on ``home``: its own, so it can be searched."""
+    folder = home.parent / f"{home.name}.tmp"
+    folder.mkdir(exist_ok=True)
+    return folder
+
+
 def environment(home: Path) -> dict[str, str]:
     """An environment that names the home and nothing that a developer's shell would add."""
-    keep = {k: v for k, v in os.environ.items() if k in {"PATH", "HOME", "LANG", "TMPDIR"}}
-    return {**keep, "CLOISTER_HOME": str(home), "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}
+    keep = {k: v for k, v in os.environ.items() if k in {"PATH", "HOME", "LANG"}}
+    return {
+        **keep,
+        "CLOISTER_HOME": str(home),
+        "TMPDIR": str(temporary(home)),
+        "PYTHONPATH": str(ROOT),
+        "PYTHONUNBUFFERED": "1",
+    }
 
 
 def cli(home: Path, *args: str, module: str = "gateway", check: bool = True) -> str:
