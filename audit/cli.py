@@ -163,7 +163,7 @@ def _print_report(report: Report) -> None:
 
 @app.command()
 def checkpoint(source: _Source) -> None:
-    """Print the newest signed checkpoint: keep it elsewhere, it anchors ``verify``."""
+    """Print the newest signed checkpoint: keep it elsewhere, it anchors `verify`."""
     from audit.errors import MissingError  # noqa: PLC0415
     from audit.export import open_evidence  # noqa: PLC0415
 

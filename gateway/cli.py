@@ -96,7 +96,9 @@ def init(
 @app.command()
 def serve(
     host: Annotated[str, typer.Option(help="Overrides server.host.")] = "",
-    port: Annotated[int, typer.Option(help="Overrides server.port.")] = 0,
+    port: Annotated[
+        int, typer.Option(min=0, max=65535, show_default=False, help="Overrides server.port.")
+    ] = 0,
 ) -> None:
     """Serve the HTTP API until SIGTERM."""
     from gateway.serving import serve as run
@@ -154,7 +156,7 @@ def _keys_file() -> Path:
 
 @keys.command("issue")
 def issue(
-    principal: Annotated[str, typer.Option(help="Who holds it.")],
+    principal: Annotated[str, typer.Option(help="Who holds it, without spaces.")],
     role: Annotated[Role, typer.Option(help="The one duty of this key.")],
     purpose: Annotated[list[Purpose], typer.Option(help="Granted; the first is the default.")],
     matter: Annotated[list[str] | None, typer.Option(help="A matter it may name.")] = None,

@@ -239,6 +239,7 @@ def _new_key(grant: Grant, now: datetime, token: Token) -> IssuedKey:
     except (msgspec.ValidationError, KeysUnavailableError):
         raise RequestError(
             "A key needs a principal, a role, purposes, and a default purpose among them."
+            " Principals and matters are letters, digits and . _ @ : / - without spaces."
         ) from None
     return IssuedKey(record=record, secret=secret)
 

@@ -156,7 +156,9 @@ def remove_model(home: Path, name: str) -> None:
     with _locked(folder):
         record = find_model(home, name)
         if record.bundled:
-            raise SettingsError("The bundled model is switched off with engine.bundled_model.")
+            raise SettingsError(
+                "The bundled model stays: to offer it no more, set engine.bundled_model = false."
+            )
         _write_list(folder, tuple(one for one in _read_list(home) if one.spec.name != name))
         with contextlib.suppress(OSError):
             record.spec.path.unlink(missing_ok=True)
