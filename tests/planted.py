@@ -22,6 +22,9 @@ CARD = "4111 1111 1111 1111"  # a published test number
 LETTER = (
     f"Patient: Mrs. {NAME}. MRN: {MRN}. SSN: {SSN}. Phone: {PHONE}. E-mail: {EMAIL}. Card: {CARD}."
 )
+CERTAIN = 8
+"""Characters of base64 below which a piece stands in megabytes of ciphertext by chance."""
+
 VALUES = (NAME, "Quorvex", MRN, SSN, PHONE, EMAIL, CARD)
 
 
@@ -36,7 +39,9 @@ def forms(value: str) -> Iterator[bytes]:
     yield quote(value, safe="").replace("%20", "+").encode()
     for shift in range(3):  # base64 depends on where in a group of three the value begins
         padded = base64.b64encode(b"\0" * shift + raw)
-        yield padded[4 if shift else 0 : (len(padded) // 4 - 1) * 4]
+        piece = padded[4 if shift else 0 : (len(padded) // 4 - 1) * 4]
+        if len(piece) >= CERTAIN:
+            yield piece
     yield raw.hex().encode()
 
 
