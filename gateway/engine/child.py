@@ -25,6 +25,11 @@ _BOOT: Final = (
 # What a Python built with shared libraries off the default path cannot start without.
 _INHERITED: Final = ("LD_LIBRARY_PATH",)
 
+# More than any model writes within a deadline. Beyond it the child is flooding the gateway.
+_MAX_WAITING: Final = 1 << 18  # events that nobody has taken yet
+_DRAIN_S: Final = 1.0
+_MAX_ANSWER: Final = 64 * 1024 * 1024  # characters of one answer
+
 
 class Gone:
     """Stands in the queue of a generation whose child has died."""
@@ -43,6 +48,7 @@ class Child:
             self._handle = os.pidfd_open(process.pid)
         self._events: asyncio.Queue[Event] | None = None
         self._generation = 0
+        self._said = 0
         self._first: asyncio.Future[wire.Ready | wire.LoadFailed] = (
             asyncio.get_running_loop().create_future()
         )
@@ -106,7 +112,7 @@ class Child:
 
     def ask(self, request: wire.Generate) -> asyncio.Queue[Event]:
         """Send a request; its events arrive in the queue. One at a time."""
-        self._events, self._generation = asyncio.Queue(), request.id
+        self._events, self._generation, self._said = asyncio.Queue(), request.id, 0
         if self.gone.is_set():
             self._events.put_nowait(Gone())
         else:
@@ -152,10 +158,22 @@ class Child:
             if not self._first.done():
                 self._first.set_result(message)
         elif self._events is not None and message.id == self._generation:
-            self.answered = self.answered or isinstance(message, wire.Done)
-            self._events.put_nowait(message)
+            self._hand_on(self._events, message)
+
+    def _hand_on(self, events: asyncio.Queue[Event], message: Event) -> None:
+        """Raises: WireError: more than an answer is; nothing may pile up in the gateway."""
+        if isinstance(message, wire.Progress) and not events.empty():
+            return  # who has something to take knows that the child lives
+        self._said += len(message.text) if isinstance(message, wire.Piece) else 0
+        if self._said > _MAX_ANSWER or events.qsize() >= _MAX_WAITING:
+            raise wire.WireError("The engine's child says too much.")
+        self.answered = self.answered or isinstance(message, wire.Done)
+        events.put_nowait(message)
+        if isinstance(message, wire.Done | wire.Failed):
+            self._events = None  # whatever follows belongs to nobody
 
     async def _bury(self) -> None:
+        await self._drain()  # first: asyncio's wait() does not end while a pipe is open
         await self._process.wait()
         if self._handle is not None:
             os.close(self._handle)
@@ -168,6 +186,15 @@ class Child:
         self.gone.set()
         if self._events is not None:
             self._events.put_nowait(Gone())
+
+    async def _drain(self) -> None:
+        """Read what a dead child left in its pipe: one that is not at its end is never closed."""
+        stream = self._process.stdout
+        assert stream is not None  # noqa: S101 - it was started with a pipe
+        with contextlib.suppress(TimeoutError, OSError):
+            async with asyncio.timeout(_DRAIN_S):
+                while await stream.read(1 << 16):
+                    pass
 
 
 def check_isolation(isolation: str) -> str:

@@ -19,6 +19,7 @@ Sources: kernel documentation userspace-api/seccomp_filter and userspace-api/lan
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import platform
@@ -60,6 +61,16 @@ def harden_process() -> None:
 def die_with_parent() -> None:
     """Have the kernel kill this process when the thread that started it ends."""
     _libc().prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+
+
+def die_first() -> None:
+    """Have the kernel end this process before others when memory runs out (proc(5) oom_score_adj).
+
+    A model file or its template may ask for any amount. MUST come before ``harden_process``: the
+    files of a non-dumpable process belong to root. A kernel that does not know it changes nothing.
+    """
+    with contextlib.suppress(OSError):
+        Path("/proc/self/oom_score_adj").write_text("1000", "ascii")
 
 
 def raise_wall() -> str:

@@ -201,6 +201,7 @@ def _seed(given: int | None) -> int:
 
 def enclose(isolation: str) -> str:
     """Harden this process and raise the wall; return what stands."""
+    wall.die_first()
     wall.harden_process()
     wall.die_with_parent()
     return wall.NONE if isolation == wall.NONE else wall.raise_wall()

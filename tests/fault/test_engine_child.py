@@ -7,6 +7,7 @@ import contextlib
 import hashlib
 import os
 import signal
+import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -24,6 +25,7 @@ from gateway.domain import (
     ToolCall,
 )
 from gateway.engine import wire
+from gateway.engine.child import Child
 from gateway.engine.llama import Limits, LlamaEngine, ModelSpec
 from gateway.engine.models import bundled_model
 from gateway.engine.port import Generation
@@ -44,6 +46,16 @@ SENTENCES = ["The patient has flu.", "She takes aspirin 81 mg.", "Her <PERSON_1>
 ABSTENTION = "The text does not say."
 HELLO = Prompt((Message("user", "Hello"),), sampling=Sampling(max_tokens=8, temperature=0))
 LONG = Prompt((Message("user", "Hello"),), sampling=Sampling(max_tokens=3000, temperature=0))
+FLOODED = wire.Generate(
+    id=1,
+    turns=(),
+    extractive=False,
+    stop=(),
+    max_tokens=None,
+    temperature=0,
+    top_p=1,
+    seed=None,
+)
 QUOTE = Prompt((Message("user", NOTE),), response_format=ResponseFormat("extractive"))
 
 
@@ -289,6 +301,62 @@ async def test_a_child_has_nothing_but_its_pipes_and_its_model(
             core = next(line for line in limits.splitlines() if "core file" in line)
             assert core.split()[4:6] == ["0", "0"]
             assert engine.isolation in ("seccomp+landlock", "seccomp")
+
+
+async def test_a_child_goes_first_when_memory_runs_out(tiny: Path):
+    """The kernel's choice falls on native code and not on the gateway."""
+    async with running(spec(tiny)) as engine:
+        score = await asyncio.to_thread(
+            Path(f"/proc/{child_pid(engine)}/oom_score_adj").read_text, "ascii"
+        )
+        assert int(score) == 1000
+
+
+FLOOD = """
+import os, sys
+frame = sys.stdin.buffer.read(int(sys.argv[1]))
+frame *= 1 + 65536 // len(frame)
+while True: os.write(1, frame)
+"""
+
+
+@contextlib.asynccontextmanager
+async def flooding(message: wire.FromChild) -> AsyncIterator[Child]:
+    """A child that says one thing for ever."""
+    frame = wire.pack(message)
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-I", "-S", "-c", FLOOD, str(len(frame))),
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+    )
+    assert process.stdin is not None
+    process.stdin.write(frame)
+    child = Child(process)
+    try:
+        yield child
+    finally:
+        await child.kill()
+
+
+@pytest.mark.parametrize("text", ["x", "x" * 100_000])
+async def test_a_child_that_floods_the_gateway_is_ended(text: str):
+    """Whoever does not take its words (a slow client), they fill no memory without bound."""
+    async with flooding(wire.Piece(1, text)) as child:
+        events = child.ask(FLOODED)
+        async with asyncio.timeout(60):
+            await child.gone.wait()
+        assert 0 < events.qsize() <= (1 << 18) + 1
+        assert events.qsize() * len(text) <= 65 * 1024 * 1024
+
+
+async def test_signs_of_life_and_words_after_the_end_are_not_kept():
+    """One sign waits for who listens; behind the end of an answer nothing is kept."""
+    for message in (wire.Progress(1), wire.Done(1, "stop", 0, 0)):
+        async with flooding(message) as child:
+            events = child.ask(FLOODED)
+            await events.get()
+            await asyncio.sleep(0.2)
+            assert events.qsize() <= 1
 
 
 async def test_without_the_wall_the_engine_says_so(tiny: Path):
