@@ -440,13 +440,22 @@ class KeyRows:
         return value if isinstance(value, bytes) else None
 
     def destroy(self, key_ids: Sequence[bytes]) -> int:
-        """Overwrite these keys, in the database and in what its log still holds of them."""
+        """Overwrite these keys, in the database and in what its log still holds of them.
+
+        Raises:
+            KeyStoreError: not done, or not to the end: try again when nobody reads the key store.
+        """
         with self._transaction() as connection:
             blank = update(_keys).where(_keys.c.id.in_(key_ids)).values(key=bytes(32))
             connection.execute(blank)
             gone = connection.execute(delete(_keys).where(_keys.c.id.in_(key_ids))).rowcount
         with _port(KeyStoreError, "the key store cannot be used"), self._engine.connect() as plain:
-            plain.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            cursor = plain.connection.cursor()
+            cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            found = cursor.fetchone()
+            cursor.close()
+        if found is None or found[0]:
+            raise KeyStoreError("keys were deleted, but a reader holds what the log has of them")
         return int(gone)
 
     def probe(self) -> None:

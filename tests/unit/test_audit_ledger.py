@@ -25,7 +25,7 @@ from audit.keys import (
 from audit.ledger import Ledger, Options, init_home, record_act
 from audit.merkle import leaf_hash, verify_inclusion
 from audit.record import Entry, parse
-from audit.seal import commitment, open_entry
+from audit.seal import SubjectKey, commitment, open_entry
 from audit.store import LedgerStore
 from tests.auditkit import (
     HandClock,
@@ -222,6 +222,27 @@ def test_destroying_a_subjects_key_takes_its_texts_and_leaves_the_rest(home):
     assert opened.erased == 2
     assert opened.sealed["principal"] == "ward-7"
     assert (opened.text, opened.values) == ({}, ())
+
+
+def test_keys_that_a_reader_holds_in_the_log_are_not_called_destroyed(home, monkeypatch):
+    """A log that cannot be emptied still has them: the caller is told and can try again."""
+    monkeypatch.setattr("audit.store.BUSY_MS", 50)
+    path = home.path / "keystore.db"
+    store = KeyStore.open(path)
+    reader = sqlite3.connect(path)
+    try:
+        store.add([SubjectKey(b"i" * 16, "2030-01", b"k" * 32)])
+        reader.execute("BEGIN")
+        assert reader.execute("SELECT count(*) FROM keys").fetchone()[0] > 0
+        with pytest.raises(KeyStoreError):
+            store.destroy([b"i" * 16])
+        reader.close()
+        assert store.destroy([b"i" * 16]) == 0
+        files = home.path.glob("keystore.db*")
+        assert not any(b"k" * 32 in file.read_bytes() for file in files)
+    finally:
+        reader.close()
+        store.close()
 
 
 def test_a_destroyed_key_is_in_no_byte_of_the_key_store(home):
