@@ -81,6 +81,9 @@ class PolicySet:
     def plus(self, names: Iterable[str]) -> PolicySet:
         """Add the named policies. A request can make a set grow, never shrink.
 
+        Without a base policy the set denies everything, and a request cannot bring one along:
+        overlays would then be joined by what permits.
+
         Raises:
             RequestError: a name that is neither in force nor available.
         """
@@ -90,6 +93,8 @@ class PolicySet:
         added = [policy for policy in self._available if policy.name in wanted]
         if wanted - {policy.name for policy in added}:
             raise RequestError("This policy is not known here.", param="policy")
+        if not any(policy.kind is Kind.BASE for policy in self._policies):
+            return self
         return PolicySet((*self._policies, *added), self._available)
 
     def check_in_force(self, now: datetime) -> None:

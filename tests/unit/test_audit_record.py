@@ -51,6 +51,8 @@ BODY = build(canonical(HEADER), [Part("meta", b"\x00\x01", (("bb", b"\x02"), ("a
         ("entities", {"PERSON": "5+", "US_SSN": "0"}),
         ("scores", {"PERSON": "high"}),
         ("rules", ["hipaa.names", "gdpr/art-9(1)"]),
+        ("rules", [f"{'a' * 63}/{'b' * 63}"]),  # the longest names that a policy may have
+        ("digests", {f"policy:{'a' * 63}": DIGEST}),
         ("stages", {"medical": "failed"}),
         ("status", 503),
         ("error", "ledger_unavailable"),

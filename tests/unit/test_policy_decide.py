@@ -286,6 +286,15 @@ def test_a_request_can_add_a_policy_and_remove_none():
     assert "Jane" not in caught.value.message
 
 
+def test_a_request_cannot_bring_the_base_policy_along():
+    """Overlays alone deny everything; what a request adds does not open them."""
+    overlays = PolicySet([overlay(rule("strict", "operator: redact"))], available=[base(MASK)])
+    grown = overlays.plus(["base"])
+    for policies in (overlays, grown):
+        decision = admit(policies, principal=CLINICIAN, purpose=Purpose.TREATMENT, now=NOW)
+        assert decision.denied == (NO_POLICY,)
+
+
 def test_refs_and_digest_do_not_depend_on_order():
     """The digest of a set names its policies, not the order in which a file listed them."""
     one, two = base(MASK), base(MASK, name="two")
