@@ -41,6 +41,7 @@ from gateway.settings import (
     OWNER_KEY_FILE,
     POLICIES_DIR,
     Settings,
+    is_demo,
 )
 from gateway.web import pages
 
@@ -90,9 +91,13 @@ def open_ledger(settings: Settings, home: Path, clock: Clock) -> Ledger:
         reserve=_KEYS_AHEAD,
     )
     try:
-        return Ledger.open(home, clock=clock, options=options)
+        ledger = Ledger.open(home, clock=clock, options=options)
     except AuditError as error:
         raise SettingsError(f"The ledger cannot be opened: {error}.") from None
+    if ledger.demo and not is_demo(home):
+        ledger.close()
+        raise SettingsError("This is the ledger of a demo home, which cannot be promoted.")
+    return ledger
 
 
 def owner_key(home: Path) -> bytes:
