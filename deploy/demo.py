@@ -27,7 +27,7 @@ The ECG showed no acute changes and troponin was 0.01 ng/mL.
 He takes lisinopril 10 mg daily and has no known drug allergies.
 Mr. Fontanez will return to Dr. Perpetua Lindqvist in two weeks.
 
-When will he return?"""
+Why was he seen?"""
 
 LAWYER = """\
 Counsel for Mrs. Odalys Brannigan wrote from o.brannigan@example.com about docket no. 2023-CV-10482.
@@ -35,7 +35,7 @@ The lease of 1 May 2022 ends on 30 April 2027.
 Either party may terminate it with ninety days' written notice.
 Mrs. Brannigan gave notice by letter on 2 February 2024.
 
-When does the lease end?"""
+When did Mrs. Brannigan give notice?"""
 
 
 def main() -> int:
@@ -83,10 +83,20 @@ def show_one(  # noqa: PLR0913, PLR0917 - one request, seen from every side
     heading(f"What the {role} got")
     print(answer)
     heading("The receipt")
-    for record in get(f"{url}/v1/receipts/{receipt}", key)["records"]:
-        features = record["features"]
-        print(f"{receipt}\n  record {record['index']}: {record['event']} at {record['minute']}")
-        print(f"  {role}, for {features['purpose']}; found: {features['entities']}")
+    shown = get(f"{url}/v1/receipts/{receipt}", key)
+    print(receipt)
+    for record in shown["records"]:
+        print(f"  record {record['index']}: {record['event']} at {record['minute']}")
+    lines = [
+        f"  {finding['entity_type']}: {finding['operator']}, by {rules(finding['because'])}"
+        for finding in shown["explanation"]["findings"]
+    ]
+    print("\n".join(dict.fromkeys(lines)))
+
+
+def rules(because: list[dict]) -> str:
+    """The rules that chose the operator; the last one cited says who may see the value again."""
+    return ", ".join(f"{c['policy']}/{c['rule']} ({c['clause']})" for c in because[:-1])
 
 
 def ask(url: str, key: str, prompt: str) -> tuple[str, str]:

@@ -22,7 +22,7 @@ from gateway.api.keyfile import KeyFile
 from gateway.api.routes import create_api
 from gateway.api.services import Limits
 from gateway.clock import utc_now
-from gateway.domain import Clock
+from gateway.domain import Clock, ModelCard
 from gateway.engine.registry import Registry
 from gateway.errors import GatewayError, SettingsError
 from gateway.guards.registry import ALL as GUARDS
@@ -32,10 +32,11 @@ from gateway.pii.recognizers.vocabulary import ENTITY_TYPES
 from gateway.pipeline import Parts, Pipeline
 from gateway.policy.decide import PolicySet
 from gateway.policy.lint import check_vocabulary
-from gateway.policy.load import load_policy, shipped
+from gateway.policy.load import SHIPPED, load_policy, shipped
 from gateway.policy.model import Policy
 from gateway.protect import Protector
 from gateway.recorder import Recorder, Site
+from gateway.routing.choose import AUTO
 from gateway.settings import (
     API_KEYS_FILE,
     OWNER_KEY_FILE,
@@ -60,7 +61,8 @@ def policies_in_force(settings: Settings, home: Path) -> PolicySet:
     """Load the policies that the settings name: the home's own before the shipped ones.
 
     Raises:
-        PolicyFileError: one of them is missing or not valid.
+        SettingsError: there is none of this name.
+        PolicyFileError: one of them is not valid.
     """
     own = sorted(path.stem for path in (home / POLICIES_DIR).glob("*.yaml"))
     available = [_policy(home, name) for name in own if name not in settings.policy.in_force]
@@ -69,6 +71,10 @@ def policies_in_force(settings: Settings, home: Path) -> PolicySet:
 
 def _policy(home: Path, name: str) -> Policy:
     own = home / POLICIES_DIR / f"{name}.yaml"
+    if not own.exists() and name not in SHIPPED:
+        raise SettingsError(
+            f"policy.in_force names no policy of {own.parent} and none of: {', '.join(SHIPPED)}."
+        )
     policy = load_policy(own if own.exists() else shipped(name))
     check_vocabulary(policy, ENTITY_TYPES)
     return policy
@@ -98,6 +104,17 @@ def open_ledger(settings: Settings, home: Path, clock: Clock) -> Ledger:
         ledger.close()
         raise SettingsError("This is the ledger of a demo home, which cannot be promoted.")
     return ledger
+
+
+def check_default(name: str, cards: Sequence[ModelCard]) -> None:
+    """Refuse a default model that is not there.
+
+    Raises:
+        SettingsError: no model has this name.
+    """
+    known = [AUTO, *(card.name for card in cards)]
+    if name not in known:
+        raise SettingsError(f"engine.default_model is none of: {', '.join(known)}.")
 
 
 def owner_key(home: Path) -> bytes:
@@ -189,6 +206,7 @@ def create_app(
     async def running(_app: Litestar) -> AsyncIterator[None]:
         try:
             await engine.start()
+            check_default(settings.engine.default_model, engine.models())
             await record.boot(__version__)
         except GatewayError as error:
             log.error("gateway_not_started", code=error.code)  # noqa: TRY400 - for machines

@@ -105,7 +105,7 @@ def _provision(home: Path, clock: Clock, *, demo: bool, auditors: Sequence[str])
     for directory in (POLICIES_DIR, "models"):
         (home / directory).mkdir(mode=0o700, exist_ok=True)
     if not (home / AUDITORS_FILE).exists() or auditors:
-        created.append("ledger")
+        created.append("auditor" if (home / AUDITORS_FILE).exists() else "ledger")
         registered = [parse_auditor_line(line) for line in auditors]
         if not registered:
             registered, shown["auditor private key"] = _new_auditor(demo=demo)

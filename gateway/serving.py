@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import socket
 import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -19,6 +20,7 @@ from gateway import airgap
 from gateway import log as logging_setup
 from gateway.engine.configured import engines
 from gateway.engine.wall import harden_process
+from gateway.errors import SettingsError
 from gateway.settings import (
     Server,
     Settings,
@@ -91,17 +93,43 @@ def serve(*, host: str, port: int) -> None:
 
 
 async def _serve(settings: Settings, home: Path, server: Server) -> None:
-    """Load the model in its child while this process imports and builds the rest."""
+    """Load the model in its child while this process imports and builds the rest.
+
+    The listener comes first: a port that is taken must not cost a start, or a record of one.
+    """
+    listener = _listener(server)
     engine = engines(settings, home)
     starting = asyncio.create_task(engine.start())
     try:
         app = await asyncio.to_thread(_compose, settings, home, engine)
         await starting
         say(home, server)
-        await uvicorn.Server(_config(app, server)).serve()
+        await uvicorn.Server(_config(app, server)).serve(sockets=[listener])
     finally:
+        listener.close()
         starting.cancel()
         await engine.aclose()
+
+
+def _listener(server: Server) -> socket.socket:
+    """Bind the address of the settings.
+
+    Raises:
+        SettingsError: it is taken, or not one of this machine.
+    """
+    family = socket.AF_INET6 if ":" in server.host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((server.host, server.port))
+    except (OSError, OverflowError) as error:
+        listener.close()
+        reason = getattr(error, "strerror", None) or "not an address"
+        raise SettingsError(
+            f"Port {server.port} on {server.host} cannot be used: {reason}."
+        ) from None
+    listener.setblocking(False)
+    return listener
 
 
 def _compose(settings: Settings, home: Path, engine: Registry) -> Application:

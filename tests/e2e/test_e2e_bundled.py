@@ -99,5 +99,8 @@ def test_the_demo_shows_both_prompts_and_an_anchored_log(tmp_path):
         "auditlog verify",
     ):
         assert heading in done.stdout
+    assert "Mr. Aurelio Fontanez (MRN: 58203417" in done.stdout.split("What the clinician got")[1]
+    assert "gave notice by letter on 2 February 2024" in done.stdout.split("What the lawyer got")[1]
+    assert "164.514(b)(2)(i)(A)" in done.stdout
     assert "<PERSON_1>" in done.stdout
     assert "DEMO" in done.stdout

@@ -91,6 +91,36 @@ def test_a_listener_beyond_loopback_needs_tls(tmp_path):
     assert b"loopback" in refused.stderr
 
 
+def test_a_taken_port_is_named_before_anything_starts(gateway, tmp_path):
+    """One line says which port; no start goes on record."""
+    home = tmp_path / "home"
+    gateway_run(home, "init")
+    taken = gateway_run(home, "serve", "--port", str(gateway.port))
+    assert taken.returncode == 1
+    assert f"Port {gateway.port} on 127.0.0.1 cannot be used".encode() in taken.stderr
+    assert b"gateway_started" not in taken.stderr
+    verdict = running.cli(home, "verify", str(home), "-o", "json", module="audit", check=False)
+    assert json.loads(verdict)["code"] == 20
+
+
+@pytest.mark.parametrize(
+    ("settings", "named"),
+    [
+        ('[engine]\ndefault_model = "nope"\n', b"engine.default_model"),
+        ('[policy]\nin_force = ["hippa"]\n', b"policy.in_force"),
+        ("[server]\nprot = 1\n", b"prot"),
+    ],
+    ids=["model", "policy", "key"],
+)
+def test_a_setting_that_means_nothing_keeps_the_gateway_from_starting(tmp_path, settings, named):
+    """The error names the key of the settings file."""
+    home = tmp_path / "home"
+    running.make_home(home, settings)
+    done = gateway_run(home, "serve", "--port", str(running.free_port()))
+    assert done.returncode != 0
+    assert named in done.stderr
+
+
 # --- keys -----------------------------------------------------------------------------------------
 
 
