@@ -65,8 +65,6 @@ def parse(content: str, filename: str) -> list[Row]:
             raise GoldError(f"{filename}:{line - 1}: repeated id")
         text, spans = _unmark(body, filename, line)
         found[identifier] = Row(identifier, lang, kind, text, spans)
-    if not found:
-        raise GoldError(f"{filename}:1: no record")
     return list(found.values())
 
 
@@ -82,6 +80,8 @@ def _records(content: str, filename: str) -> list[tuple[str, int, str]]:
             heads.append((opening["id"], number))
         elif not heads and line.strip():
             raise GoldError(f"{filename}:{number}: text before the first record")
+    if not heads:
+        raise GoldError(f"{filename}:1: no record")
     ends = [number - 1 for _, number in heads[1:]] + [len(lines)]
     return [
         (identifier, number + 1, "\n".join(lines[number:end]))
