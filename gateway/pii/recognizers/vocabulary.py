@@ -40,8 +40,18 @@ ENTITY_TYPES: Mapping[str, str] = MappingProxyType(
         "ID_NUMBER": "Any other unique number or code (R).",
         "ORGANIZATION": "Name of an employer, party or facility (GDPR Art. 4(1), quasi).",
         "SECRET": "Password, API key, token or private key (GDPR Art. 32).",
+        "REGION": "State, province, country or other place at or above a state; weak.",
+        "YEAR": "Bare year, decade or season with its year; weak.",
+        "DEMOGRAPHIC": "Age up to 89, sex, origin, occupation, family; weak.",
+        "AUTHORITY": "Court, ministry, police or other public body; weak.",
     }
 )
+
+WEAK = frozenset({"REGION", "YEAR", "DEMOGRAPHIC", "AUTHORITY"})
+"""Types that say nothing alone: found and offered to policy, to be kept unless it says otherwise.
+
+What they are is spelled out in docs/spec/entities.md.
+"""
 
 CHECKSUM_MARK = "+checksum"
 """Ends the ``source`` of a finding whose value passed a checksum (``tripwire.py`` asks)."""
