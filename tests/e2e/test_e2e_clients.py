@@ -94,7 +94,7 @@ def test_tool_calls_come_back_with_tagged_placeholders_unless_policy_names_the_t
     patient = json.loads(call.function.arguments)["patient"]
     assert answer.choices[0].finish_reason == "tool_calls"
     assert call.function.name == "book_visit"
-    assert patient.startswith("Mrs. <PERSON_1:")
+    assert patient.startswith("<PERSON_1:")
     assert leaks(upstream.seen[-1].encode()) == []
 
 

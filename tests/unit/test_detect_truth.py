@@ -11,13 +11,13 @@ WIDE = "".join(chr(ord(c) + 0xFEE0) for c in "123-45-6789")  # full-width forms
 
 FOUND: list[tuple[str, list[tuple[str, str]]]] = [
     # Names that something announces.
-    ("Mrs. Wilson received it.", [("PERSON", "Wilson")]),
+    ("Mrs. Wilson received it.", [("PERSON", "Mrs. Wilson")]),
     ("seen by Dr.Luis Moyano today", [("PERSON", "Luis Moyano")]),
-    ("represented by Mr A. Demetriades, a lawyer", [("PERSON", "A. Demetriades")]),
-    ("Herr Dr. Max Mustermann", [("PERSON", "Max Mustermann")]),
-    ("Mme Curie et M. Dupont", [("PERSON", "Curie"), ("PERSON", "Dupont")]),
+    ("represented by Mr A. Demetriades, a lawyer", [("PERSON", "Mr A. Demetriades")]),
+    ("Herr Dr. Max Mustermann", [("PERSON", "Herr Dr. Max Mustermann")]),
+    ("Mme Curie et M. Dupont", [("PERSON", "Mme Curie"), ("PERSON", "M. Dupont")]),
     ("la Dra. María Núñez", [("PERSON", "María Núñez")]),
-    ("Ms. O'Neil's results", [("PERSON", "O'Neil")]),
+    ("Ms. O'Neil's results", [("PERSON", "Ms. O'Neil")]),
     ("Dr Smith The patient left", [("PERSON", "Smith")]),
     ("Patient: Thomas Wilson, aged 50", [("PERSON", "Thomas Wilson")]),
     ("patient_name: john smith", [("PERSON", "john smith")]),

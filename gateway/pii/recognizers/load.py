@@ -81,7 +81,11 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """One recognizer. ``cue`` is a looser pattern for the prefilter: no match, no run."""
+    """One recognizer. ``cue`` is a looser pattern for the prefilter: no match, no run.
+
+    ``group`` is what is found; ``title`` is the title of address in front of it, which is found
+    with it and is not looked at for words that end a name.
+    """
 
     id: str
     entity_type: str
@@ -89,6 +93,7 @@ class Rule:
     pattern: Any
     cue: str
     group: int = 0
+    title: int = 0
     check: Callable[[str], bool] | None = None
     context: Any = None
     context_near: Any = None
@@ -105,6 +110,8 @@ class Rule:
             start, end = match.span(self.group)
             if self.stop is not None:
                 start, end = _trim_name(data, start, end, self.stop)
+                if self.title and start < end and match.start(self.title) >= 0:
+                    start = match.start(self.title)
             if start < end and self._holds(data, match.start(), start, end):
                 yield Candidate(self.entity_type, start, end, self.score, source)
 
@@ -221,6 +228,7 @@ def _rule(row: Mapping[str, Any], macros: Mapping[str, str], stop: frozenset[byt
         score=row["score"],
         pattern=compiled("pattern"),
         group=compiled("pattern").groupindex.get("v", 0),
+        title=compiled("pattern").groupindex.get("t", 0),
         cue=_expand(row.get("cue", row["pattern"]), macros),
         check=CHECKS.get(row.get("check", "")),
         context=context_pattern(row["context"]) if "context" in row else None,
