@@ -115,6 +115,26 @@ OVERLAPS = [
         [("PERSON", 0, 4), ("US_SSN", 4, 14)],
     ),
     ("edges are trimmed", [("PERSON", 8, 15, 0.9)], [("PERSON", 10, 15)]),
+    (
+        "what overlaps within a type is one",
+        [("PERSON", 0, 6, 0.9), ("PERSON", 4, 8, 0.9)],
+        [("PERSON", 0, 8)],
+    ),
+    (
+        "weak types take what no strong type covers",
+        [("REGION", 0, 8, 0.9), ("LOCATION", 2, 4, 0.3)],
+        [("REGION", 0, 2), ("LOCATION", 2, 4), ("REGION", 4, 8)],
+    ),
+    (
+        "a number of the model's takes the kind of the number in it",
+        [("ID_NUMBER", 0, 8, 0.9, "ner"), ("LICENSE", 2, 8, 0.3)],
+        [("LICENSE", 0, 8)],
+    ),
+    (
+        "a number that a rule named keeps its name",
+        [("ID_NUMBER", 0, 8, 0.9), ("ZIP_CODE", 0, 8, 0.3)],
+        [("ID_NUMBER", 0, 8)],
+    ),
 ]
 
 
@@ -122,7 +142,7 @@ OVERLAPS = [
 def test_overlaps(candidates, expected):
     """Findings never overlap, and no letter that a candidate covered is lost."""
     data = b"abcdefgh  klmno"
-    found = [Candidate(t, start, end, score, "s") for t, start, end, score in candidates]
+    found = [Candidate(*row, *["s"][: 5 - len(row)]) for row in candidates]
     for order in (found, found[::-1]):
         result = resolve(order, Folded(data.decode()), data)
         assert [(f.entity_type, f.start, f.end) for f in result] == expected

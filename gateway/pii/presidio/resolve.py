@@ -2,44 +2,115 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
 from gateway.domain import Finding
 from gateway.pii.recognizers.folding import Folded
 from gateway.pii.recognizers.load import Candidate
+from gateway.pii.recognizers.vocabulary import CHECKSUM_MARK, WEAK
+
+MODEL = "ner"
+"""The source of what the trained model found: it sees that a number identifies, not its kind."""
+
+UNKNOWN_NUMBER = "ID_NUMBER"
+NUMBERS = frozenset(
+    {"PHONE_NUMBER", "US_SSN", "MEDICAL_RECORD", "HEALTH_PLAN", "ACCOUNT_NUMBER", "CREDIT_CARD"}
+    | {"IBAN_CODE", "LICENSE", "VEHICLE_ID", "DEVICE_ID", "BIOMETRIC", "NATIONAL_ID", "TAX_ID"}
+    | {"PASSPORT", "CASE_NUMBER", "ZIP_CODE"}
+)
+"""The kinds that a number of no known kind may turn out to be."""
 
 _EDGE = b" \t\r\n,;:\"'[]{}<>"
 
 
-def resolve(candidates: Sequence[Candidate], folded: Folded, data: bytes) -> tuple[Finding, ...]:
+class _Piece(NamedTuple):
+    """A candidate, its edges trimmed; in bytes of the folded text."""
+
+    start: int
+    end: int
+    entity_type: str
+    score: float
+    source: str
+
+
+def resolve(candidates: Iterable[Candidate], folded: Folded, data: bytes) -> tuple[Finding, ...]:
     """Return findings in characters of the original text, sorted, without overlaps.
 
-    The longest candidate wins, then the higher score, then the type, then the source (all ties
-    are broken, so the order of recognizers does not matter). What a loser covers beyond the
-    winners stays a finding of the loser's type: no letter of a value that anything found is left.
+    Candidates of one type that overlap are one; a number that only the model saw takes the type
+    that a rule gives to a part of it. Then the longest wins, then the higher score, then the type,
+    then the source (all ties are broken, so the order of recognizers does not matter). What a loser
+    covers beyond the winners stays a finding of the loser's type: no letter of a value that
+    anything found is left. Weak types take only what no strong type covers.
     """
+    trimmed = sorted({_trimmed(c, data) for c in candidates})
     ordered = sorted(
-        {_trimmed(c, data) for c in candidates},
-        key=lambda c: (c[0] - c[1], -c[3], c[2], c[4], c[0]),
+        _typed(_joined([piece for piece in trimmed if piece.start < piece.end])),
+        key=lambda p: (p.entity_type in WEAK, p.start - p.end, -p.score, p.entity_type, p.source),
     )
     taken = bytearray(len(data))
-    pieces: list[tuple[int, int, str, float, str]] = []
-    for start, end, entity_type, score, source in ordered:
-        for low, high in _free(taken, start, end):
+    pieces: list[_Piece] = []
+    for piece in ordered:
+        for low, high in _free(taken, piece.start, piece.end):
             low_, high_ = _strip(data, low, high)
-            if (low, high) != (start, end) and not _has_word(data, low_, high_):
+            if (low, high) != (piece.start, piece.end) and not _has_word(data, low_, high_):
                 continue
             if low_ < high_:
                 taken[low_:high_] = b"\x01" * (high_ - low_)
-                pieces.append((low_, high_, entity_type, score, source))
+                pieces.append(piece._replace(start=low_, end=high_))
     return _findings(sorted(pieces), folded, data)
 
 
-def _trimmed(candidate: Candidate, data: bytes) -> tuple[int, int, str, float, str]:
+def _joined(pieces: Sequence[_Piece]) -> list[_Piece]:
+    """Make one of what overlaps within a type; ``pieces`` are sorted.
+
+    Recognizers err apart: the chance that both are wrong is the product of the chances.
+    """
+    open_: dict[str, _Piece] = {}
+    done = []
+    for piece in pieces:
+        last = open_.get(piece.entity_type)
+        if last is not None and piece.start < last.end:
+            open_[piece.entity_type] = _union(last, piece)
+        else:
+            if last is not None:
+                done.append(last)
+            open_[piece.entity_type] = piece
+    return done + list(open_.values())
+
+
+def _union(one: _Piece, other: _Piece) -> _Piece:
+    source = max((one.score, one.source), (other.score, other.source))[1]
+    marked = next((p.source for p in (one, other) if p.source.endswith(CHECKSUM_MARK)), source)
+    return _Piece(
+        min(one.start, other.start),
+        max(one.end, other.end),
+        one.entity_type,
+        1 - (1 - one.score) * (1 - other.score) if one.source != other.source else one.score,
+        marked,
+    )
+
+
+def _typed(pieces: Sequence[_Piece]) -> list[_Piece]:
+    """Give a number of no known kind the kind of the one number that stands in it."""
+    kinds = [p for p in pieces if p.entity_type in NUMBERS]
+    unknown = [p for p in pieces if p.entity_type == UNKNOWN_NUMBER and p.source == MODEL]
+    result = [p for p in pieces if p not in kinds and p not in unknown]
+    for piece in unknown:
+        within = [k for k in kinds if k.start < piece.end and piece.start < k.end]
+        if len(within) == 1:
+            kinds.remove(within[0])
+            kinds.append(_union(within[0], piece))
+        else:
+            result.append(piece)
+    return result + kinds
+
+
+def _trimmed(candidate: Candidate, data: bytes) -> _Piece:
     start, end = _strip(data, candidate.start, candidate.end)
     if candidate.entity_type != "PERSON":  # a name may end with an initial
         end -= len(data[start:end]) - len(data[start:end].rstrip(b"."))
-    return start, end, candidate.entity_type, candidate.score, candidate.source
+    return _Piece(start, end, candidate.entity_type, candidate.score, candidate.source)
 
 
 def _strip(data: bytes, start: int, end: int) -> tuple[int, int]:
@@ -69,9 +140,7 @@ def _has_word(data: bytes, start: int, end: int) -> bool:
     return any(b >= 0x80 or chr(b).isalnum() for b in data[start:end])  # noqa: PLR2004
 
 
-def _findings(
-    pieces: Sequence[tuple[int, int, str, float, str]], folded: Folded, data: bytes
-) -> tuple[Finding, ...]:
+def _findings(pieces: Sequence[_Piece], folded: Folded, data: bytes) -> tuple[Finding, ...]:
     """Turn byte offsets of the folded text into character offsets of the original."""
     findings = []
     byte = character = 0
