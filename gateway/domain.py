@@ -146,6 +146,39 @@ class Finding:
     source: str = ""
 
 
+class Band(IntEnum):
+    """How sure a finding is, in words that a policy can use: low < .5 <= medium < .85 <= high."""
+
+    LOW = 0
+    MEDIUM = 1
+    HIGH = 2
+
+
+MEDIUM_FROM, HIGH_FROM = 0.5, 0.85
+"""Scores from which on a finding is of the band. Policies and records depend on them."""
+
+_BANDS = tuple(Band)
+
+
+def band_of(score: float) -> Band:
+    """The band of a score. What cannot be compared (NaN) counts as high: the stricter."""
+    return _BANDS[2 - (score < HIGH_FROM) - (score < MEDIUM_FROM)]
+
+
+class Category(StrEnum):
+    """Data that Art. 9(1) and 10 of the GDPR set apart. A property of a request, not of a span."""
+
+    HEALTH = "health"
+    BELIEF = "belief"
+    POLITICS = "politics"
+    UNION = "union"
+    SEX_LIFE = "sex-life"
+    ETHNICITY = "ethnicity"
+    GENETICS = "genetics"
+    BIOMETRICS = "biometrics"
+    CRIMINAL = "criminal"
+
+
 class Operator(IntEnum):
     """What the model learns of a value, most first; the maximum of two is the stricter."""
 

@@ -23,6 +23,7 @@ from gateway.domain import (
     Sampling,
     Usage,
     Verdict,
+    band_of,
 )
 from gateway.pii.mask import Value
 from gateway.pii.restore import Report
@@ -30,7 +31,6 @@ from gateway.pii.restore import Report
 PERSON = "PERSON"
 OTHER = "OTHER"
 _FEW, _MANY = 2, 5
-_MEDIUM, _HIGH = 0.5, 0.85
 
 
 def who(ask: Ask) -> dict[str, object]:
@@ -57,9 +57,7 @@ def count_bucket(count: int) -> str:
 
 
 def score_band(score: float) -> str:
-    if score >= _HIGH:
-        return "high"
-    return "medium" if score >= _MEDIUM else "low"
+    return band_of(score).name.lower()
 
 
 def rules(decision: Decision) -> list[str]:

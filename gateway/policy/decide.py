@@ -1,4 +1,4 @@
-"""Policies in force and what they decide: pure, total, and a table once compiled.
+"""Policies in force and what they decide: pure, total, and tables once compiled.
 
 The strictest of all policies in force wins (``rows``), so adding one can only protect more. No
 policy, an entity type that no rule names, a role or purpose that no rule permits: denied.
@@ -6,11 +6,12 @@ policy, an entity type that no rule names, a role or purpose that no rule permit
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import reduce
 from typing import TYPE_CHECKING
 
 from gateway.domain import (
+    Band,
     Citation,
     Decision,
     ModelConstraints,
@@ -20,20 +21,24 @@ from gateway.domain import (
     Role,
     Ruling,
     StageRequirement,
+    band_of,
 )
 from gateway.errors import PolicyUnavailableError, RequestError
 from gateway.policy.model import Action, Kind, Policy, digest_of
-from gateway.policy.rows import RESTORED, Cell, Row, row_of
+from gateway.policy.rows import RESTORED, WITHHELD, Cell, Graded, Row, row_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from datetime import datetime
 
-    from gateway.domain import Finding, Principal
+    from gateway.domain import Category, Finding, Principal
 
 _LANGUAGE = "docs/spec/policy-language.md"
 _BLOCK = Operator.BLOCK
 """Looking a member up in an enumeration costs more than the rest of a comparison."""
+
+_MOST_TABLES = 1024
+"""Tables kept in memory; a set of policies has a few, and what is found must not grow it."""
 
 NO_POLICY = Citation("built-in", "no-base-policy", "policy-language §5: empty denies", _LANGUAGE, 1)
 NOT_GRANTED = Citation(
@@ -43,13 +48,67 @@ NOT_GRANTED = Citation(
 # --- the set in force ----------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class _Compiled:
-    """A row in the words of the domain: what ``decide`` copies its answer from."""
+Rulings = tuple[Ruling, Ruling, Ruling]
+"""One for each band of a score: ``rulings[Band.LOW]`` and so on."""
 
-    request: Decision
-    rulings: Mapping[str, Ruling]
-    unnamed: Ruling
+
+class _Compiled:
+    """A row in the words of the domain: what ``decide`` copies its answer from.
+
+    ``alone`` says what becomes of a finding by itself; ``beside`` also asks what else was found.
+    ``banded``: the band of a score makes a difference.
+    """
+
+    __slots__ = ("_row", "_tables", "_watched", "alone", "banded", "request", "unnamed")
+
+    def __init__(self, row: Row, request: Decision) -> None:
+        self.request = request
+        self.unnamed = _alike(
+            Ruling(_BLOCK, restore=False, citations=request.denied)
+            if request.denied
+            else _ruling(row.unnamed)
+        )
+        self._row = row
+        self._watched: frozenset[str] = frozenset()
+        if not request.denied:
+            self._watched = self._watched.union(*(each.types for each in row.beside))
+        self._tables: dict[frozenset[str], Mapping[str, Rulings]] = {}
+        self.alone: Mapping[str, Rulings] = {} if request.denied else self._table(frozenset())
+        self.banded = any(len(set(each)) > 1 for each in self.alone.values()) or bool(row.beside)
+
+    def beside(self, findings: Sequence[Finding]) -> Mapping[str, Rulings]:
+        """The table for these findings: some of them make policy stricter with others."""
+        if not self._watched:
+            return self.alone
+        present = self._watched & {finding.entity_type for finding in findings}
+        if not present:
+            return self.alone
+        table = self._tables.get(present)
+        if table is None:
+            if len(self._tables) >= _MOST_TABLES:
+                self._tables.clear()
+            table = self._tables[present] = self._table(present)
+        return table
+
+    def _table(self, present: frozenset[str]) -> dict[str, Rulings]:
+        cells = dict(self._row.cells)
+        for each in self._row.beside:
+            cell = cells.setdefault(each.value, self._row.unnamed)
+            if not present.isdisjoint(each.types):
+                cells[each.value] = cell.join(each.cell)
+        return {
+            entity: _by_band([_ruling(cells.get((entity, b), self._row.unnamed)) for b in Band])
+            for entity in {entity for entity, _ in cells}
+        }
+
+
+def _by_band(rulings: Sequence[Ruling]) -> Rulings:
+    low, medium, high = rulings
+    return low, medium, high
+
+
+def _alike(ruling: Ruling) -> Rulings:
+    return ruling, ruling, ruling
 
 
 class PolicySet:
@@ -58,7 +117,7 @@ class PolicySet:
     ``available`` holds policies that a request may add by name (``plus``).
     """
 
-    __slots__ = ("_available", "_days", "_policies", "_refs", "_table", "digest")
+    __slots__ = ("_available", "_categories", "_days", "_policies", "_refs", "_table", "digest")
 
     def __init__(self, policies: Iterable[Policy], available: Iterable[Policy] = ()) -> None:
         unique = {policy.ref: policy for policy in policies}
@@ -66,7 +125,10 @@ class PolicySet:
         self._policies = tuple(unique[ref] for ref in self._refs)
         self._available = tuple(available)
         self._days = tuple((each.starts, each.ends, each.name) for each in self._policies)
-        self._table: dict[tuple[Role, Purpose], _Compiled] = {}
+        self._table: dict[tuple[Role, Purpose, frozenset[Category]], _Compiled] = {}
+        self._categories = frozenset().union(
+            *(rule.when.categories or () for each in self._policies for rule in each.rules)
+        )
         self.digest = digest_of(self._refs)
 
     @property
@@ -109,22 +171,26 @@ class PolicySet:
             if ends is not None and now >= ends:
                 raise PolicyUnavailableError(f"Policy '{name}' has expired.")
 
-    def compiled(self, role: Role, purpose: Purpose) -> _Compiled:
-        """The row of the table for this role and purpose, compiled when first asked for."""
-        row = self._table.get((role, purpose))
+    def compiled(
+        self, role: Role, purpose: Purpose, categories: frozenset[Category] = frozenset()
+    ) -> _Compiled:
+        """The row of the table for such a request, compiled when first asked for."""
+        key = (role, purpose, categories & self._categories)
+        row = self._table.get(key)
         if row is None:
+            if len(self._table) >= _MOST_TABLES:
+                self._table.clear()
             # Two threads may both compile it: the rows are equal, and either may stay.
-            row = self._table[role, purpose] = _compile(self._policies, role, purpose)
+            row = self._table[key] = _compile(self._policies, *key)
         return row
 
 
-def _compile(policies: Sequence[Policy], role: Role, purpose: Purpose) -> _Compiled:
-    if not any(policy.kind is Kind.BASE for policy in policies):
-        return _NOTHING
-    return _finish(reduce(Row.join, (row_of(policy, role, purpose) for policy in policies)))
-
-
-def _finish(row: Row) -> _Compiled:
+def _compile(
+    policies: Sequence[Policy], role: Role, purpose: Purpose, categories: frozenset[Category]
+) -> _Compiled:
+    row = _NOTHING
+    if any(policy.kind is Kind.BASE for policy in policies):
+        row = reduce(Row.join, (row_of(each, role, purpose, categories) for each in policies))
     request = Decision(
         rulings=(),
         denied=_sorted(row.denied),
@@ -137,12 +203,7 @@ def _finish(row: Row) -> _Compiled:
         obligations=tuple(sorted(row.obligations)),
         citations=_sorted(row.by),
     )
-    if row.denied:
-        return _Compiled(
-            request, {}, Ruling(Operator.BLOCK, restore=False, citations=request.denied)
-        )
-    rulings = {each: _ruling(cell) for each, cell in row.cells.items()}
-    return _Compiled(request, rulings, _ruling(row.unnamed))
+    return _Compiled(row, request)
 
 
 def _ruling(cell: Cell) -> Ruling:
@@ -158,18 +219,31 @@ def _sorted(citations: Iterable[Citation]) -> tuple[Citation, ...]:
     return tuple(sorted(citations, key=lambda each: (each.policy, each.line, each.rule, each.file)))
 
 
-_NOTHING = _Compiled(
-    Decision(rulings=(), denied=(NO_POLICY,)),
-    {},
-    Ruling(Operator.BLOCK, restore=False, citations=(NO_POLICY,)),
+_NOTHING = Row(
+    denied=frozenset({NO_POLICY}),
+    cells={},
+    beside=frozenset(),
+    unnamed=Cell(Graded(Operator.BLOCK), Graded(WITHHELD)),
+    stages={},
+    tags=frozenset(),
+    zones=None,
+    tools=None,
+    obligations=frozenset(),
+    by=frozenset(),
 )
+"""What no policy, or overlays alone, say."""
 
 
 # --- the two questions of the pipeline -----------------------------------------------------------
 
 
 def admit(
-    policies: PolicySet, *, principal: Principal, purpose: Purpose, now: datetime
+    policies: PolicySet,
+    *,
+    principal: Principal,
+    purpose: Purpose,
+    now: datetime,
+    categories: frozenset[Category] = frozenset(),
 ) -> Decision:
     """Decide on the request before its text is looked at: ``decide`` without findings.
 
@@ -177,31 +251,37 @@ def admit(
         PolicyUnavailableError: a policy in force has expired or has not taken effect.
     """
     policies.check_in_force(now)
-    request = policies.compiled(principal.role, purpose).request
+    request = policies.compiled(principal.role, purpose, categories).request
     if purpose not in principal.purposes:
         return replace(request, denied=(*request.denied, NOT_GRANTED))
     return request
 
 
-def decide(
+def decide(  # noqa: PLR0913 - what there is to know of a request, all by keyword
     policies: PolicySet,
     *,
     principal: Principal,
     purpose: Purpose,
     findings: Sequence[Finding],
     now: datetime,
+    categories: frozenset[Category] = frozenset(),
 ) -> Decision:
     """Decide on each finding and on the request; ``rulings[i]`` is for ``findings[i]``.
 
-    A finding that is ruled ``BLOCK`` denies the request, with that ruling's citations.
+    ``findings`` and ``categories`` are all of the request: with more of them, what comes out is
+    nowhere less protective. A finding that is ruled ``BLOCK`` denies the request, with that
+    ruling's citations.
 
     Raises:
         PolicyUnavailableError: a policy in force has expired or has not taken effect.
     """
-    request = admit(policies, principal=principal, purpose=purpose, now=now)
-    row = policies.compiled(principal.role, purpose)
-    known, unnamed = row.rulings, row.unnamed
-    rulings = tuple([known.get(finding.entity_type, unnamed) for finding in findings])
+    request = admit(policies, principal=principal, purpose=purpose, now=now, categories=categories)
+    row = policies.compiled(principal.role, purpose, categories)
+    known, unnamed = row.beside(findings), row.unnamed
+    if row.banded:
+        rulings = tuple([known.get(f.entity_type, unnamed)[band_of(f.score)] for f in findings])
+    else:
+        rulings = tuple([known.get(f.entity_type, unnamed)[0] for f in findings])
     denied = request.denied
     blocked = {ruling.citations for ruling in rulings if ruling.operator is _BLOCK}
     if blocked:

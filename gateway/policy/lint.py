@@ -1,17 +1,21 @@
-"""Checks of a policy against the vocabulary of the detector that it rules over."""
+"""Checks of a whole policy: the vocabulary of its detector, and that certainty protects more."""
 
 from __future__ import annotations
 
 import difflib
+from itertools import pairwise, product
 from typing import TYPE_CHECKING
 
+from gateway.domain import Band, Purpose, Role
 from gateway.errors import PolicyFileError
 from gateway.policy.model import Kind
+from gateway.policy.rows import row_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from gateway.policy.model import Policy
+    from gateway.policy.rows import Cell, Row
 
 
 def check_vocabulary(policy: Policy, entity_types: Iterable[str]) -> None:
@@ -25,7 +29,8 @@ def check_vocabulary(policy: Policy, entity_types: Iterable[str]) -> None:
     """
     known = frozenset(entity_types)
     for rule in policy.rules:
-        for name in sorted((rule.when.entities or frozenset()) - known):
+        named = (rule.when.entities or frozenset()) | (rule.when.beside or frozenset())
+        for name in sorted(named - known):
             near = difflib.get_close_matches(name, sorted(known), n=1)
             fix = f"did you mean {near[0]}?" if near else "see the published vocabulary"
             raise PolicyFileError(
@@ -35,7 +40,47 @@ def check_vocabulary(policy: Policy, entity_types: Iterable[str]) -> None:
     missing = sorted(known - policy.entity_types)
     if policy.kind is Kind.BASE and missing:
         raise PolicyFileError(
-            "a base policy names an operator for every entity type; add a rule for "
-            + ", ".join(missing),
+            "a base policy names an operator for every entity type, in each band and without "
+            "'beside'; add a rule for " + ", ".join(missing),
             where=f"{policy.file}:1:1",
         )
+
+
+def check_bands(policy: Policy) -> None:
+    """Check that a surer finding is treated at least as strictly as a less sure one.
+
+    What a higher score opens would be opened by finding more. Asked for every role and purpose,
+    for a value alone and beside each type that makes a difference: what holds beside several is
+    the join of these, and a join of growing functions grows.
+
+    Raises:
+        PolicyFileError: at the head of the file, naming the type and the bands.
+    """
+    if all(rule.when.bands is None for rule in policy.rules):
+        return
+    for role, purpose in product(Role, Purpose):
+        row = row_of(policy, role, purpose)
+        types = {entity for entity, _ in row.cells} | {each.value[0] for each in row.beside}
+        present: set[str | None] = {None}.union(*(each.types for each in row.beside))
+        for entity, other in product(sorted(types), sorted(present, key=str)):
+            cells = [_cell(row, (entity, band), other) for band in Band]
+            for band, (low, high) in zip(Band, pairwise(cells), strict=False):
+                if (
+                    low.operator.level > high.operator.level
+                    or low.restore.level > high.restore.level
+                ):
+                    surer = Band(band + 1).name.lower()
+                    raise PolicyFileError(
+                        f"{entity} is less protected with {surer} confidence than with "
+                        f"{band.name.lower()}; name an operator as strong for '{surer}'",
+                        where=f"{policy.file}:1:1",
+                    )
+
+
+def _cell(row: Row, value: tuple[str, Band], other: str | None) -> Cell:
+    """What becomes of a value beside a finding of type ``other``, or alone."""
+    cell = row.cells.get(value, row.unnamed)
+    for each in row.beside:
+        if each.value == value and other in each.types:
+            cell = cell.join(each.cell)
+    return cell

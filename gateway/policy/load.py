@@ -27,6 +27,7 @@ from ruamel.yaml.events import (
 )
 
 from gateway.errors import PolicyFileError
+from gateway.policy.lint import check_bands
 from gateway.policy.node import Node
 from gateway.policy.read import read_policy
 
@@ -64,7 +65,9 @@ def parse_policy(data: bytes, *, file: str) -> Policy:
     Raises:
         PolicyFileError: the bytes are not a policy.
     """
-    return read_policy(parse(data, file=file), digest=hashlib.sha256(data).hexdigest())
+    policy = read_policy(parse(data, file=file), digest=hashlib.sha256(data).hexdigest())
+    check_bands(policy)
+    return policy
 
 
 def read_bytes(source: Path | Traversable) -> tuple[bytes, str]:

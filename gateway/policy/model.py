@@ -1,9 +1,10 @@
 """A policy as values: rules over finite domains, and nothing that computes.
 
-A rule has a condition (``when``) over role, purpose and entity type, and effects (``then``). There
-are no loops, no calls and no patterns over text, so every question about a policy can be answered
-by listing cases. ``load`` builds these values from YAML; ``decide`` compiles them.
-The language is described in docs/spec/policy-language.md.
+A rule has a condition (``when``) over role, purpose, entity type, band of the score, types found
+beside it and data categories of the request, and effects (``then``). There are no loops, no calls
+and no patterns over text, so every question about a policy can be answered by listing cases.
+``load`` builds these values from YAML; ``decide`` compiles them. The language is
+described in docs/spec/policy-language.md.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from enum import IntEnum, StrEnum
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from gateway.domain import Citation, Operator, PolicyRef, Purpose, Role
+from gateway.domain import Band, Category, Citation, Operator, PolicyRef, Purpose, Role
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -26,6 +27,8 @@ LANGUAGE = "cloister/1"
 OPERATORS: Mapping[str, Operator] = MappingProxyType({op.name.lower(): op for op in Operator})
 ROLES: Mapping[str, Role] = MappingProxyType({role.value: role for role in Role})
 PURPOSES: Mapping[str, Purpose] = MappingProxyType({purpose.value: purpose for purpose in Purpose})
+BANDS: Mapping[str, Band] = MappingProxyType({band.name.lower(): band for band in Band})
+CATEGORIES: Mapping[str, Category] = MappingProxyType({each.value: each for each in Category})
 
 
 class Kind(StrEnum):
@@ -68,10 +71,18 @@ class When:
     roles: frozenset[Role] | None = None
     purposes: frozenset[Purpose] | None = None
     entities: frozenset[str] | None = None
+    bands: frozenset[Band] | None = None
+    beside: frozenset[str] | None = None
+    categories: frozenset[Category] | None = None
 
-    def covers(self, role: Role, purpose: Purpose) -> bool:
-        return (self.roles is None or role in self.roles) and (
-            self.purposes is None or purpose in self.purposes
+    def covers(
+        self, role: Role, purpose: Purpose, categories: frozenset[Category] = frozenset()
+    ) -> bool:
+        """Whether the rule speaks for such a request; which of its values is asked elsewhere."""
+        return (
+            (self.roles is None or role in self.roles)
+            and (self.purposes is None or purpose in self.purposes)
+            and (self.categories is None or not self.categories.isdisjoint(categories))
         )
 
 
@@ -153,12 +164,16 @@ class Policy:
 
     @property
     def entity_types(self) -> frozenset[str]:
-        """Every entity type that a rule names an operator for."""
-        named: set[str] = set()
+        """Every entity type that rules name an operator for in each band.
+
+        A rule with ``beside`` does not count: alone, the type would still be unnamed.
+        """
+        bands: dict[str, set[Band]] = {}
         for rule in self.rules:
-            if rule.then.operator is not None and rule.when.entities is not None:
-                named |= rule.when.entities
-        return frozenset(named)
+            if rule.then.operator is not None and rule.when.beside is None:
+                for each in rule.when.entities or ():
+                    bands.setdefault(each, set()).update(rule.when.bands or Band)
+        return frozenset(each for each, named in bands.items() if len(named) == len(Band))
 
     def cite(self, rule: Rule) -> Citation:
         return Citation(self.name, rule.id, rule.clause, self.file, rule.line)

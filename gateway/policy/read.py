@@ -6,7 +6,10 @@ import re
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
+from gateway.domain import Operator
 from gateway.policy.model import (
+    BANDS,
+    CATEGORIES,
     LANGUAGE,
     OPERATORS,
     PURPOSES,
@@ -45,7 +48,7 @@ POLICY_REQUIRED = tuple(key for key in POLICY_KEYS if key not in {"expires", "gr
 SILENCE_KEYS = ("clause", "why")
 RULE_KEYS = ("id", "clause", "why", "when", "then")
 RULE_REQUIRED = ("id", "clause", "why", "then")
-WHEN_KEYS = ("role", "purpose", "entity")
+WHEN_KEYS = ("role", "purpose", "entity", "confidence", "beside", "category")
 THEN_KEYS = (
     "permit",
     "deny",
@@ -158,6 +161,9 @@ def _when(node: Node, groups: Groups) -> When:
         roles=keys["role"].choices("role", ROLES) if "role" in keys else None,
         purposes=keys["purpose"].choices("purpose", PURPOSES) if "purpose" in keys else None,
         entities=_entities(keys["entity"], groups) if "entity" in keys else None,
+        bands=keys["confidence"].choices("band", BANDS) if "confidence" in keys else None,
+        beside=_entities(keys["beside"], groups) if "beside" in keys else None,
+        categories=keys["category"].choices("category", CATEGORIES) if "category" in keys else None,
     )
 
 
@@ -238,6 +244,7 @@ def _check_together(node: Node, when: When, then: Then) -> None:
         node.fail("restoring for everybody; name 'role' under 'when'")
     if then.restore_tools is not None and when.roles is None:
         node.fail("restoring in tools for everybody; name 'role' under 'when'")
+    _check_conditions(node, when, then)
     on_values = then.operator is not None or then.restore is not None
     if on_values and when.entities is None:
         node.fail("an operator or restore without types; name 'entity' under 'when'")
@@ -252,3 +259,19 @@ def _check_together(node: Node, when: When, then: Then) -> None:
         node.fail(
             "this effect is on the whole request; remove 'entity' from 'when' or make two rules"
         )
+
+
+def _check_conditions(node: Node, when: When, then: Then) -> None:
+    """What depends on the text of a request may only protect more (policy-language §4)."""
+    if (when.bands is not None or when.beside is not None) and when.entities is None:
+        node.fail("'confidence' and 'beside' are about values; name 'entity' under 'when'")
+    if when.categories is not None and (then.permit or then.restore_tools is not None):
+        node.fail("a category that opens something; found data can only protect more")
+    if when.categories is not None and when.entities is not None:
+        node.fail("'category' is about the request; remove 'entity' or make two rules")
+    if then.restore and (when.bands is not None or when.beside is not None):
+        node.fail("restoring by 'confidence' or 'beside'; what is found can only protect more")
+    if when.beside is not None and any(not when.beside - {each} for each in when.entities or ()):
+        node.fail("a type beside itself alone; name another type under 'beside'")
+    if when.beside is not None and then.operator is Operator.KEEP:
+        node.fail("'keep' adds nothing to what holds alone; name a stronger operator")

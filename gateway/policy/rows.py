@@ -14,11 +14,11 @@ from dataclasses import dataclass
 from functools import reduce
 from typing import TYPE_CHECKING
 
-from gateway.domain import Citation, Operator, Purpose, Role
+from gateway.domain import Band, Category, Citation, Operator, Purpose, Role
 from gateway.policy.model import Action, Kind, Policy, Rule
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
 RESTORED, WITHHELD = 0, 1
 """The scale of restoring: a role sees the value again, or does not."""
@@ -53,7 +53,7 @@ def _both(a: frozenset[str] | None, b: frozenset[str] | None) -> frozenset[str] 
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """What becomes of one entity type."""
+    """What becomes of one entity type, in one band of its score."""
 
     operator: Graded
     restore: Graded
@@ -64,6 +64,25 @@ class Cell:
         )
 
 
+WEAKEST = Cell(Graded(Operator.KEEP), Graded(RESTORED))
+"""Joining with it changes nothing."""
+
+Value = tuple[str, Band]
+"""What a policy can tell of a finding: its type and the band of its score."""
+
+
+@dataclass(frozen=True, slots=True)
+class Beside:
+    """A cell that is joined to that of ``value`` where the request has one of ``types`` too.
+
+    It is joined, never put in the place of what holds alone: more findings only protect more.
+    """
+
+    value: Value
+    types: frozenset[str]
+    cell: Cell
+
+
 @dataclass(frozen=True, slots=True)
 class Row:
     """What one role may do for one purpose: the points of one policy, or of several joined.
@@ -72,7 +91,8 @@ class Row:
     """
 
     denied: frozenset[Citation]
-    cells: Mapping[str, Cell]
+    cells: Mapping[Value, Cell]
+    beside: frozenset[Beside]
     unnamed: Cell
     stages: Mapping[str, Graded]
     tags: frozenset[str]
@@ -91,6 +111,7 @@ class Row:
                 each: self.cells.get(each, self.unnamed).join(other.cells.get(each, other.unnamed))
                 for each in types
             },
+            beside=self.beside | other.beside,
             unnamed=self.unnamed.join(other.unnamed),
             stages={
                 each: strictest(self.stages.get(each, weakest), other.stages.get(each, weakest))
@@ -107,19 +128,17 @@ class Row:
 # --- one policy ----------------------------------------------------------------------------------
 
 
-def row_of(policy: Policy, role: Role, purpose: Purpose) -> Row:
+def row_of(
+    policy: Policy, role: Role, purpose: Purpose, categories: frozenset[Category] = frozenset()
+) -> Row:
     """The answers of one policy. Among its own rules, too, the strictest wins."""
-    rules = [rule for rule in policy.rules if rule.when.covers(role, purpose)]
+    rules = [rule for rule in policy.rules if rule.when.covers(role, purpose, categories)]
     base = policy.kind is Kind.BASE
     silent = frozenset({policy.cite_silence()})
     denied = frozenset(policy.cite(rule) for rule in rules if rule.then.deny)
     if base and not any(rule.then.permit for rule in rules):
         denied |= silent
-    unnamed = (
-        Cell(Graded(Operator.BLOCK, silent), Graded(WITHHELD, silent))
-        if base
-        else Cell(Graded(Operator.KEEP), Graded(RESTORED))
-    )
+    unnamed = Cell(Graded(Operator.BLOCK, silent), Graded(WITHHELD, silent)) if base else WEAKEST
     # A denied request has no use for its cells: leaving them out keeps the table small.
     cells = {} if denied else _cells(policy, rules, unnamed)
     tools = [rule.then.restore_tools for rule in rules if rule.then.restore_tools is not None]
@@ -127,6 +146,7 @@ def row_of(policy: Policy, role: Role, purpose: Purpose) -> Row:
     return Row(
         denied=denied,
         cells=cells,
+        beside=frozenset() if denied else frozenset(_beside(policy, rules)),
         unnamed=unnamed,
         stages=_stages(policy, rules),
         tags=frozenset().union(*(rule.then.tags for rule in rules)),
@@ -137,12 +157,15 @@ def row_of(policy: Policy, role: Role, purpose: Purpose) -> Row:
     )
 
 
-def _cells(policy: Policy, rules: Sequence[Rule], unnamed: Cell) -> dict[str, Cell]:
-    operators: dict[str, list[Graded]] = {}
-    restores: dict[str, list[Graded]] = {}
+def _cells(policy: Policy, rules: Sequence[Rule], unnamed: Cell) -> dict[Value, Cell]:
+    """What holds for a finding alone: rules with ``beside`` name nothing here."""
+    operators: dict[Value, list[Graded]] = {}
+    restores: dict[Value, list[Graded]] = {}
     for rule in rules:
+        if rule.when.beside is not None:
+            continue
         by = frozenset({policy.cite(rule)})
-        for each in rule.when.entities or ():
+        for each in _values(rule):
             if rule.then.operator is not None:
                 operators.setdefault(each, []).append(Graded(rule.then.operator, by))
             if rule.then.restore is not None:
@@ -155,6 +178,25 @@ def _cells(policy: Policy, rules: Sequence[Rule], unnamed: Cell) -> dict[str, Ce
         )
         for each in operators.keys() | restores.keys()
     }
+
+
+def _beside(policy: Policy, rules: Sequence[Rule]) -> Iterator[Beside]:
+    for rule in rules:
+        if rule.when.beside is None:
+            continue
+        by, then = frozenset({policy.cite(rule)}), rule.then
+        cell = Cell(
+            WEAKEST.operator if then.operator is None else Graded(then.operator, by),
+            Graded(WITHHELD, by) if then.restore is False else WEAKEST.restore,
+        )
+        for each in _values(rule):
+            yield Beside(each, rule.when.beside - {each[0]}, cell)
+
+
+def _values(rule: Rule) -> Iterator[Value]:
+    for entity in rule.when.entities or ():
+        for band in rule.when.bands or Band:
+            yield entity, band
 
 
 def _stages(policy: Policy, rules: Sequence[Rule]) -> dict[str, Graded]:

@@ -10,7 +10,17 @@ import re
 from typing import TYPE_CHECKING
 
 from gateway.policy import read
-from gateway.policy.model import LANGUAGE, OPERATORS, PURPOSES, ROLES, STAGES, Action, Kind
+from gateway.policy.model import (
+    BANDS,
+    CATEGORIES,
+    LANGUAGE,
+    OPERATORS,
+    PURPOSES,
+    ROLES,
+    STAGES,
+    Action,
+    Kind,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -59,6 +69,9 @@ def _rule(entity: Schema) -> Schema:
         "role": _list(_one_of(ROLES)),
         "purpose": _list(_one_of(PURPOSES)),
         "entity": _list({"anyOf": [entity, _text(read.NAME)]}),
+        "confidence": _list(_one_of(BANDS)),
+        "beside": _list({"anyOf": [entity, _text(read.NAME)]}),
+        "category": _list(_one_of(CATEGORIES)),
     }
     then: dict[str, Schema] = {
         "permit": {"const": True},
