@@ -9,13 +9,14 @@ from __future__ import annotations
 import json
 import os
 import sys
+from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from gateway.domain import Purpose, Role
+from gateway.domain import Band, Category, Purpose, Role
 from gateway.errors import PolicyFileError
 
 if TYPE_CHECKING:
@@ -32,6 +33,14 @@ OK, FAILED, INVALID, NOTHING = 0, 1, 2, 4
 class Output(StrEnum):
     TEXT = "text"
     JSON = "json"
+
+
+class Confidence(StrEnum):
+    """The names of ``domain.Band``, as an option takes them."""
+
+    LOW = "low"
+    MEDIUM = "medium"
+    HIGH = "high"
 
 
 Files = Annotated[
@@ -112,11 +121,20 @@ def check_cases(files: Files = None, output: Format = Output.TEXT) -> None:
 
 
 @app.command()
-def explain(
+def explain(  # noqa: PLR0913, PLR0917 - typer makes options of the arguments
     role: Annotated[Role, typer.Option(help="Role of the key.")],
     purpose: Annotated[Purpose, typer.Option(help="Purpose of the request.")],
     entity: Annotated[
         list[str] | None, typer.Option(help="Entity type of a finding; may be repeated.")
+    ] = None,
+    confidence: Annotated[
+        Confidence, typer.Option(help="Band of the findings' scores.")
+    ] = Confidence.HIGH,
+    beside: Annotated[
+        list[str] | None, typer.Option(help="Entity type found as well; may be repeated.")
+    ] = None,
+    category: Annotated[
+        list[Category] | None, typer.Option(help="Data category found; may be repeated.")
     ] = None,
     policy: Annotated[
         list[str] | None, typer.Option(help="Policy in force; may be repeated. Default: all.")
@@ -124,13 +142,21 @@ def explain(
     output: Format = Output.TEXT,
 ) -> None:
     """Show what is decided for a sample, and which rule, line and clause decided it."""
-    from gateway.policy.cases import sample  # noqa: PLC0415
+    from gateway.policy.cases import Sample, decide_on  # noqa: PLC0415
     from gateway.policy.decide import PolicySet  # noqa: PLC0415
 
     policies = PolicySet([_load(source) for source in _sources(policy)])
     whys = _whys(policies.policies)
-    request = sample(policies, role, purpose, None)
-    decisions = {each: sample(policies, role, purpose, each) for each in entity or []}
+    asked = Sample(
+        role,
+        purpose,
+        None,
+        Band[confidence.name],
+        tuple(beside or ()),
+        frozenset(category or ()),
+    )
+    request = decide_on(policies, replace(asked, beside=()))
+    decisions = {each: decide_on(policies, replace(asked, entity=each)) for each in entity or []}
     document = {
         "policies": [_described(each) for each in policies.policies],
         "digest": policies.digest,
@@ -211,8 +237,7 @@ def _validated(row: dict[str, object]) -> str:
 
 
 def _named(result: Result) -> str:
-    parts = (result.role.value, result.purpose.value, result.entity or "request")
-    return f"{result.case.id} ({', '.join(parts)})"
+    return f"{result.case.id} ({result.sample})"
 
 
 def _whys(policies: Sequence[Policy]) -> dict[tuple[str, str], str]:

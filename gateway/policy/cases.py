@@ -1,7 +1,9 @@
 """Truth tables: what a policy must decide, written down beside it as data.
 
 ``NAME.cases.yaml`` belongs to ``NAME.yaml``. A case names roles, purposes and, where it is about
-values, entity types; it holds for every combination of them. Evaluating none is a failure.
+values, entity types, bands of their scores and types found beside them; or data categories of the
+request. It holds for every combination; where it names no band and the policy does, for every band.
+Evaluating none is a failure.
 """
 
 from __future__ import annotations
@@ -9,13 +11,33 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import product
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from gateway.domain import Decision, Finding, Operator, Principal, Purpose, Role
+from gateway.domain import (
+    HIGH_FROM,
+    MEDIUM_FROM,
+    Band,
+    Category,
+    Decision,
+    Finding,
+    Operator,
+    Principal,
+    Purpose,
+    Role,
+)
 from gateway.policy.decide import PolicySet, decide
 from gateway.policy.load import parse, read_bytes
-from gateway.policy.model import OPERATORS, PURPOSES, ROLES, SILENCE, STAGES
+from gateway.policy.model import (
+    BANDS,
+    CATEGORIES,
+    OPERATORS,
+    PURPOSES,
+    ROLES,
+    SILENCE,
+    STAGES,
+)
 from gateway.policy.read import ENTITY, NAME
 
 if TYPE_CHECKING:
@@ -28,7 +50,7 @@ if TYPE_CHECKING:
     from gateway.policy.node import Node
 
 FILE_KEYS = ("policy", "cases")
-CASE_KEYS = ("id", "role", "purpose", "entity", "expect")
+CASE_KEYS = ("id", "role", "purpose", "entity", "confidence", "beside", "category", "expect")
 CASE_REQUIRED = ("id", "role", "purpose", "expect")
 EXPECT_KEYS = ("deny", "operator", "restore", "rule", "stages", "zones", "obligations")
 
@@ -59,8 +81,46 @@ class Case:
     roles: tuple[Role, ...]
     purposes: tuple[Purpose, ...]
     entities: tuple[str, ...]
+    bands: tuple[Band, ...]
+    beside: tuple[str, ...]
+    categories: tuple[Category, ...]
     expect: Expectation
     where: str
+
+    def samples(self, bands: tuple[Band, ...]) -> Iterator[Sample]:
+        """Every combination; ``bands`` for a case about values that names none."""
+        besides: list[tuple[str, ...]] = [(each,) for each in self.beside]
+        found = [frozenset({each}) for each in self.categories]
+        return (
+            Sample(*each)
+            for each in product(
+                self.roles,
+                self.purposes,
+                self.entities or (None,),
+                (self.bands or bands) if self.entities else (Band.HIGH,),
+                besides or [()],
+                found or [frozenset()],
+            )
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """A request to decide on: a finding of this type and band, or none, and what else it has."""
+
+    role: Role
+    purpose: Purpose
+    entity: str | None = None
+    band: Band = Band.HIGH
+    beside: tuple[str, ...] = ()
+    categories: frozenset[Category] = frozenset()
+
+    def __str__(self) -> str:
+        value = self.entity or "request"
+        if self.band is not Band.HIGH:
+            value += f" of {self.band.name.lower()} confidence"
+        besides = [f"beside {each}" for each in self.beside]
+        return ", ".join([self.role, self.purpose, value, *besides, *sorted(self.categories)])
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,9 +128,7 @@ class Result:
     """One combination of a case: what differed from the expectation, empty when nothing did."""
 
     case: Case
-    role: Role
-    purpose: Purpose
-    entity: str | None
+    sample: Sample
     faults: tuple[str, ...]
     cited: frozenset[str]
 
@@ -97,12 +155,24 @@ def _case(node: Node, seen: set[str]) -> Case:
     on_value = expect.operator is not None or expect.restore is not None
     if on_value and "entity" not in keys:
         keys["expect"].fail("operator and restore are about values; name 'entity' in the case")
+    for key in ("confidence", "beside"):
+        if key in keys and "entity" not in keys:
+            keys[key].fail(f"'{key}' is about values; name 'entity' in the case")
     return Case(
         id=identifier,
         roles=tuple(sorted(keys["role"].choices("role", ROLES))),
         purposes=tuple(sorted(keys["purpose"].choices("purpose", PURPOSES))),
         entities=tuple(sorted(keys["entity"].matches("entity type", ENTITY)))
         if "entity" in keys
+        else (),
+        bands=tuple(sorted(keys["confidence"].choices("band", BANDS)))
+        if "confidence" in keys
+        else (),
+        beside=tuple(sorted(keys["beside"].matches("entity type", ENTITY)))
+        if "beside" in keys
+        else (),
+        categories=tuple(sorted(keys["category"].choices("category", CATEGORIES)))
+        if "category" in keys
         else (),
         expect=expect,
         where=f"{node.file}:{node.line}:{node.column}",
@@ -137,29 +207,36 @@ def _stages(node: Node) -> Mapping[str, str]:
 def evaluate(policy: Policy, cases: tuple[Case, ...]) -> Iterator[Result]:
     """Evaluate every combination of every case against the policy alone."""
     policies = PolicySet([policy])
+    banded = any(rule.when.bands is not None for rule in policy.rules)
+    bands = tuple(Band) if banded else (Band.HIGH,)
     for case in cases:
-        for role in case.roles:
-            for purpose in case.purposes:
-                for entity in case.entities or (None,):
-                    yield _evaluate(policies, case, role, purpose, entity)
+        for each in case.samples(bands):
+            decision = decide_on(policies, each)
+            cited = frozenset(citation.rule for citation in deciding_citations(decision))
+            yield Result(case, each, tuple(_faults(case.expect, decision, cited)), cited)
 
 
-def _evaluate(
-    policies: PolicySet, case: Case, role: Role, purpose: Purpose, entity: str | None
-) -> Result:
-    decision = sample(policies, role, purpose, entity)
-    cited = frozenset(citation.rule for citation in deciding_citations(decision))
-    return Result(case, role, purpose, entity, tuple(_faults(case.expect, decision, cited)), cited)
+_SCORES = MappingProxyType({Band.LOW: 0.0, Band.MEDIUM: MEDIUM_FROM, Band.HIGH: HIGH_FROM})
 
 
-def sample(policies: PolicySet, role: Role, purpose: Purpose, entity: str | None) -> Decision:
-    """Decide for a key that grants the purpose, on one finding or none, while all are in force."""
-    principal = Principal("sample", role, frozenset({purpose}), purpose)
-    findings = [] if entity is None else [Finding(entity, 0, 1, 1.0)]
-    now = max(
-        (policy.starts for policy in policies.policies), default=datetime.min.replace(tzinfo=UTC)
+def decide_on(policies: PolicySet, sample: Sample) -> Decision:
+    """Decide for a key that grants the purpose, while all policies are in force.
+
+    The first ruling is of the sample's own finding, where it has one.
+    """
+    types = () if sample.entity is None else (sample.entity,)
+    score = _SCORES[sample.band]
+    return decide(
+        policies,
+        principal=Principal("sample", sample.role, frozenset({sample.purpose}), sample.purpose),
+        purpose=sample.purpose,
+        findings=[Finding(each, 0, 1, score) for each in (*types, *sample.beside)],
+        now=max(
+            (policy.starts for policy in policies.policies),
+            default=datetime.min.replace(tzinfo=UTC),
+        ),
+        categories=sample.categories,
     )
-    return decide(policies, principal=principal, purpose=purpose, findings=findings, now=now)
 
 
 def deciding_citations(decision: Decision) -> tuple[Citation, ...]:

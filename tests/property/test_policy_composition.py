@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 from datetime import UTC, date, datetime
+from itertools import pairwise
 
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from gateway.domain import Decision, Finding, Operator, Principal, Purpose, Role
+from gateway.domain import Band, Category, Decision, Finding, Operator, Principal, Purpose, Role
+from gateway.errors import PolicyFileError
 from gateway.policy.decide import PolicySet, decide
+from gateway.policy.lint import check_bands
 from gateway.policy.model import STAGES, Action, Kind, Policy, Rule, Silence, Then, When
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -38,15 +42,40 @@ on_request = st.builds(
 on_values = st.builds(
     Then, operator=st.none() | st.sampled_from(Operator), restore=st.none() | st.booleans()
 )
-request_rules = st.tuples(st.builds(When, st.none() | roles, st.none() | purposes), on_request)
-value_rules = st.tuples(
+CATEGORIES = (Category.HEALTH, Category.UNION)
+types = st.frozensets(st.sampled_from(TYPES), min_size=1)
+bands = st.none() | st.frozensets(st.sampled_from(Band), min_size=1)
+categories = st.frozensets(st.sampled_from(CATEGORIES))
+# What the language refuses (``read._check_conditions``) is not drawn: a condition on what is found
+# has effects that protect.
+protecting = st.builds(
+    Then,
+    deny=st.booleans(),
+    stages=st.lists(stages, max_size=1).map(tuple),
+    tags=st.frozensets(st.sampled_from(WORDS)),
+    zones=st.none() | names,
+    obligations=st.frozensets(st.sampled_from(WORDS)),
+)
+request_rules = st.tuples(
+    st.builds(When, st.none() | roles, st.none() | purposes), on_request
+) | st.tuples(
     st.builds(
         When,
         st.none() | roles,
         st.none() | purposes,
-        st.frozensets(st.sampled_from(TYPES), min_size=1),
+        categories=st.frozensets(st.sampled_from(CATEGORIES), min_size=1),
     ),
-    on_values,
+    protecting,
+)
+restricting = st.builds(
+    Then, operator=st.none() | st.sampled_from(Operator), restore=st.sampled_from([None, False])
+)
+value_rules = (
+    st.tuples(st.builds(When, st.none() | roles, st.none() | purposes, types), on_values)
+    | st.tuples(st.builds(When, st.none() | roles, st.none() | purposes, types, bands), restricting)
+    | st.tuples(
+        st.builds(When, st.none() | roles, st.none() | purposes, types, bands, types), restricting
+    )
 )
 serial = itertools.count()
 
@@ -79,23 +108,45 @@ pairs = st.tuples(
 ).map(lambda both: [*both[0], *both[1]])
 bases = st.builds(build, st.just(Kind.BASE), pairs)
 policies = st.builds(build, st.sampled_from(Kind), pairs)
+findings = st.lists(
+    st.builds(
+        Finding,
+        st.sampled_from((*TYPES, UNNAMED)),
+        st.just(0),
+        st.just(1),
+        st.sampled_from([0.0, 0.49, 0.5, 0.84, 0.85, 1.0]),
+    ),
+    max_size=5,
+)
 usable = st.tuples(bases, st.lists(policies, max_size=2)).map(lambda both: [both[0], *both[1]])
 
 
-def answers(chosen: list[Policy], types: tuple[str, ...] = TYPES) -> list[Decision]:
-    """What a set decides over the whole domain: every role and purpose, without values and with."""
+def answers(
+    chosen: list[Policy], types: tuple[str, ...] = TYPES, found: frozenset[Category] = frozenset()
+) -> list[Decision]:
+    """What a set decides over the whole domain: every role and purpose, without values and with.
+
+    The values are each type by itself, hardly and surely found, and all types together.
+    """
+    everything = [Finding(each, 0, 1, 1.0) for each in types]
+    alone = [[Finding(each, 0, 1, score)] for each in types for score in (0.1, 0.9)]
+    return [answer for values in ([], everything, *alone) for answer in over(chosen, values, found)]
+
+
+def over(chosen: list[Policy], values: list[Finding], found: frozenset[Category]) -> list[Decision]:
+    """What a set decides on these values, for every role and purpose."""
     compiled = PolicySet(chosen)
     return [
         decide(
             compiled,
             principal=Principal("p", role, frozenset(Purpose), purpose),
             purpose=purpose,
-            findings=findings,
+            findings=values,
             now=NOW,
+            categories=found,
         )
         for role in ROLES
         for purpose in PURPOSES
-        for findings in ([], [Finding(each, 0, 1, 1.0) for each in types])
     ]
 
 
@@ -116,12 +167,56 @@ def assert_protects(more: Decision, less: Decision) -> None:
     assert set(less.obligations) <= set(more.obligations)
 
 
-@given(usable, policies)
+@given(usable, policies, categories)
 @settings(max_examples=20)
-def test_adding_a_policy_only_protects_more(chosen, added):
+def test_adding_a_policy_only_protects_more(chosen, added, found):
     """Monotone: over the whole domain, a set with one more policy is nowhere less protective."""
-    for more, less in zip(answers([*chosen, added]), answers(chosen), strict=True):
-        assert_protects(more, less)
+    more, less = (answers(each, found=found) for each in ([*chosen, added], chosen))
+    for strict, loose in zip(more, less, strict=True):
+        assert_protects(strict, loose)
+
+
+@given(usable, findings, findings, categories, categories)
+@settings(max_examples=30)
+def test_finding_more_only_protects_more(chosen, values, others, found, also):
+    """Whatever is found besides, no value and no request is treated less strictly."""
+    less = over(chosen, values, found)
+    more = over(chosen, [*values, *others], found | also)
+    for strict, loose in zip(more, less, strict=True):
+        assert_protects(replace(strict, rulings=strict.rulings[: len(values)]), loose)
+
+
+@given(usable, st.sampled_from(TYPES), findings)
+@settings(max_examples=30)
+def test_a_surer_finding_is_protected_as_much(chosen, entity, others):
+    """Where ``check_bands`` lets every policy pass, a higher score never loosens anything."""
+    for policy in chosen:
+        try:
+            check_bands(policy)
+        except PolicyFileError:
+            assume(False)
+    by_score = [
+        over(chosen, [Finding(entity, 0, 1, score), *others], frozenset())
+        for score in (0.0, 0.5, 0.85)
+    ]
+    for lower, higher in pairwise(by_score):
+        for strict, loose in zip(higher, lower, strict=True):
+            assert_protects(strict, loose)
+
+
+@given(usable, findings, st.randoms(use_true_random=False))
+@settings(max_examples=20)
+def test_the_order_of_findings_does_not_matter(chosen, values, random):
+    """Each finding keeps its ruling wherever in the request it stands."""
+    order = list(range(len(values)))
+    random.shuffle(order)
+    for one, other in zip(
+        over(chosen, values, frozenset()),
+        over(chosen, [values[index] for index in order], frozenset()),
+        strict=True,
+    ):
+        assert tuple(one.rulings[index] for index in order) == other.rulings
+        assert replace(one, rulings=()) == replace(other, rulings=())
 
 
 @given(usable, st.randoms(use_true_random=False))
@@ -130,7 +225,8 @@ def test_order_and_repetition_do_not_matter(chosen, random):
     """Commutative and idempotent, citations included."""
     shuffled = [*chosen, random.choice(chosen)]
     random.shuffle(shuffled)
-    assert answers(shuffled) == answers(chosen)
+    for found in (frozenset(), frozenset(CATEGORIES)):
+        assert answers(shuffled, found=found) == answers(chosen, found=found)
 
 
 @given(bases, policies, policies)
@@ -159,7 +255,7 @@ def test_a_type_that_no_rule_names_denies(chosen):
 def test_without_a_permit_of_every_base_policy_a_role_is_denied(chosen):
     """A request is admitted only where each base policy permits it and no policy denies it."""
     for (role, purpose), decision in zip(
-        itertools.product(ROLES, PURPOSES), answers(chosen, ())[::2], strict=True
+        itertools.product(ROLES, PURPOSES), over(chosen, [], frozenset()), strict=True
     ):
         speaking = [
             [rule.then for rule in policy.rules if rule.when.covers(role, purpose)]
