@@ -40,11 +40,34 @@ JOINED_LETTERS = 8
 _VISIBLE_WORDS = 32
 
 # Words that stand beside a name and are no part of it.
-_TITLES = frozenset(
+TITLES = frozenset(
     [
-        *("mr", "mrs", "ms", "mx", "miss", "dr", "prof", "professor", "doctor", "sir", "madam"),
-        *("judge", "justice", "hon", "herr", "frau", "monsieur", "madame", "mme", "mlle"),
-        *("senor", "senora", "sr", "sra", "dott", "dottssa", "rn", "md", "phd", "jr"),
+        *("mr", "mrs", "ms", "mx", "miss", "master", "mister", "missus", "madam", "maam", "sir"),
+        *("dr", "prof", "professor", "doctor", "doc", "judge", "justice", "hon", "attorney"),
+        *("atty", "nurse", "officer", "detective", "sergeant", "sgt", "captain", "capt", "rev"),
+        *("pastor", "father", "sister", "brother", "aunt", "uncle", "grandma", "grandpa", "mom"),
+        *("dad", "herr", "herrn", "frau", "fraulein", "monsieur", "madame", "mme", "mlle", "don"),
+        *("maitre", "senor", "senora", "senorita", "sr", "sra", "srta", "dona", "dott", "dottssa"),
+        *("rn", "md", "np", "pa", "do", "phd", "esq", "lpn", "dds", "jr", "ii", "iii", "iv"),
+    ]
+)
+
+# Words inside a name that are never used alone for the person.
+PARTICLES = frozenset(
+    [
+        *("van", "von", "der", "den", "de", "la", "las", "los", "le", "les", "du", "des", "del"),
+        *("della", "di", "da", "das", "do", "dos", "zu", "zum", "zur", "ten", "ter", "vom", "el"),
+        *("al", "bin", "bint", "ibn", "ben", "abu", "y", "e", "und", "and", "et", "o", "mc", "mac"),
+        *("st", "san", "santa", "saint", "nee", "geb", "aka", "alias"),
+    ]
+)
+
+# What stands behind the name of a company and is left out when the text goes on.
+COMPANY_FORMS = frozenset(
+    [
+        *("inc", "incorporated", "llc", "llp", "lp", "ltd", "limited", "corp", "corporation"),
+        *("co", "company", "plc", "pc", "pllc", "gmbh", "ag", "kg", "ohg", "ug", "ev", "mbh"),
+        *("se", "sa", "sas", "sarl", "sl", "slu", "srl", "spa", "bv", "nv", "ab", "as", "oy"),
     ]
 )
 
@@ -145,7 +168,7 @@ def name_key(text: str) -> tuple[str, ...]:
         else:
             parts.append(word.fold)
         end = word.end
-    bare = sorted(part for part in parts if part not in _TITLES)
+    bare = sorted(part for part in parts if part not in TITLES)
     return tuple(bare or sorted(parts))
 
 

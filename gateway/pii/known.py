@@ -1,34 +1,49 @@
 """Every place where a value that is already known stands in a text.
 
 The detector reads one text at a time; a value that it recognised once is looked for in all of the
-request. Matching compares words (``forms``), so it is linear in the text whatever the number of
-values, and "ANNA-SCHMIDT" is a place of "Anna Schmidt". What keeps ordinary text ordinary:
+request, and so are the parts that people go on with: of "Ms Anna Schmidt" also "Schmidt", "Anna"
+and "A.S.", of "Lowell Freight Inc." also "Lowell Freight". Matching compares words (``forms``), so
+it is linear in the text whatever the number of values, and "ANNA-SCHMIDT" is "Anna Schmidt".
+What keeps ordinary text ordinary:
 
-- one cased word matches only where the text writes it with a capital ("Mark" is not "mark");
+- one cased word that is short or that people also write in lower case (``tables``) matches only
+  where the text writes it with a capital ("Mark" is not "mark"), and a part of a value that is such
+  a word only inside a sentence ("Will the patient" is not Mr Will Young);
 - numbers under ``MIN_DIGITS`` digits and single letters match nowhere;
 - words must be whole, but for a final s ("Schmidts", the genitive).
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from typing import NamedTuple
 
 from gateway.pii.forms import (
+    COMPANY_FORMS,
     JOINED_DIGITS,
     JOINED_LETTERS,
     MAX_GAP,
     MIN_DIGITS,
+    PARTICLES,
+    TITLES,
     Word,
+    fold,
     near,
     words,
 )
+from gateway.pii.tables.load import words as words_of
 from gateway.pii.views import View
 
 _MAX_DIGIT_GAP = 2
 _GENITIVE = 4  # letters, from which on a final s is read as an ending
 _SOLID = 6  # letters of a name of several words, from which on its case says nothing
+_MIN_PART = 3  # letters of a part of a name that is looked for by itself
+_TELLING = 5  # letters, from which on a word nobody writes in lower case needs no capital
+_SIGHT = 8  # characters before a word in which the end of a sentence is looked for
+_DOTTED = re.compile(r"(?:[^\W\d_]\. ?)+[^\W\d_]\.?.?", re.DOTALL)
 _MAX_WORDS = 32  # a value of more words is looked for as it was written, and only so
 
 
@@ -63,9 +78,9 @@ class Scanned:
         at: dict[str, list[int]] = {}
         for index, word in enumerate(found):
             at.setdefault(word.fold, []).append(index)
-        digits = sorted(i for fold, places in at.items() if fold[0].isdigit() for i in places)
-        for fold in [fold for fold in at if fold[-1] == "s" and len(fold) > _GENITIVE]:
-            at[fold[:-1]] = at.get(fold[:-1], []) + at[fold]
+        digits = sorted(i for word, places in at.items() if word[0].isdigit() for i in places)
+        for plural in [f for f in at if f[-1] == "s" and len(f) > _GENITIVE]:
+            at[plural[:-1]] = at.get(plural[:-1], []) + at[plural]
         return cls(text, found, said, said_words, at, digits)
 
     def near(self, index: int, gap: int = MAX_GAP) -> bool:
@@ -79,6 +94,8 @@ class _Pattern(NamedTuple):
     lead: int  # characters of the value before its first word, and after its last
     trail: int
     capital: bool  # every word must be written with a capital
+    inside: bool = False  # not where a sentence begins
+    dotted: bool = False  # letters with full stops: "A.S."
 
 
 class Known:
@@ -95,8 +112,11 @@ class Known:
         self._by_digits: dict[str, list[str]] = {}
         self._longest_digits = 0
 
-    def add(self, value: str, scanned: Scanned) -> None:
-        """Look for ``value`` from now on; ``scanned`` is the value as the matcher reads it."""
+    def add(self, value: str, scanned: Scanned, entity_type: str = "") -> None:
+        """Look for ``value`` from now on; ``scanned`` is the value as the matcher reads it.
+
+        ``entity_type`` says which parts of it people would go on with.
+        """
         if value in self._values:
             return
         self._values.add(value)
@@ -112,7 +132,7 @@ class Known:
         letters = len(joined) - digits
         if (digits < MIN_DIGITS and letters < 2) or len(joined) < 2:  # noqa: PLR2004
             return
-        capital = digits == 0 and (len(found) == 1 or letters < _SOLID)
+        capital = digits == 0 and (letters < _SOLID if len(found) > 1 else _ordinary(folds[0]))
         lead, trail = found[0].start, len(value) - found[-1].end
         pattern = _Pattern(value, folds, lead, trail, capital)
         self._add(pattern)
@@ -121,6 +141,8 @@ class Known:
             self._longest_digits = max(self._longest_digits, digits)
         elif digits == 0 and len(found) > 1 and letters >= JOINED_LETTERS:
             self._add(_Pattern(value, (joined,), 0, 0, capital=False))
+        for part in _parts(value, folds, entity_type):
+            self._add(part)
 
     def _add(self, pattern: _Pattern) -> None:
         by_length = self._by_head.setdefault(pattern.folds[0], {})
@@ -164,6 +186,45 @@ class Known:
                 yield Place(scanned.words[index].start, scanned.words[last].end, value)
 
 
+def _parts(value: str, folds: tuple[str, ...], entity_type: str) -> Iterable[_Pattern]:
+    """The shorter forms in which a text goes on about a person or an organisation."""
+    if entity_type == "PERSON":
+        names = [fold for fold in folds if fold not in TITLES and fold.isalpha()]
+        if len(names) > 1:
+            for name in names:
+                if len(name) >= _MIN_PART and name not in PARTICLES:
+                    yield _part(value, name)
+            letters = tuple(name[0] for name in names if name not in PARTICLES)
+            yield _Pattern(value, letters, 0, 0, capital=True, dotted=True)
+        elif names and len(names) < len(folds) and len(names[0]) >= _MIN_PART:
+            yield _part(value, names[0])  # "Ms Schmidt", then "Schmidt"
+    elif entity_type == "ORGANIZATION":
+        bare = folds
+        while bare and bare[-1] in COMPANY_FORMS:
+            bare = bare[:-1]
+        if len(bare) > 1 and bare != folds:
+            yield _Pattern(value, bare, 0, 0, capital=True)
+        elif bare != folds and bare and len(bare[0]) >= _MIN_PART:
+            yield _part(value, bare[0])
+
+
+def _part(value: str, fold: str) -> _Pattern:
+    ordinary = _ordinary(fold)
+    common = fold in common_words()
+    return _Pattern(value, (fold,), 0, 0, capital=ordinary, inside=common)
+
+
+def _ordinary(fold: str) -> bool:
+    """Whether a word without a capital can be any word."""
+    return len(fold) < _TELLING or fold in common_words()
+
+
+@cache
+def common_words() -> frozenset[str]:
+    """Words that people write in lower case, folded."""
+    return frozenset(fold(word) for word in words_of("common_words"))
+
+
 def _fitting(
     scanned: Scanned, index: int, length: int, by_words: Mapping[tuple[str, ...], list[_Pattern]]
 ) -> Iterable[_Pattern]:
@@ -194,9 +255,22 @@ def _place(scanned: Scanned, index: int, pattern: _Pattern) -> Place | None:
     exact = slice(start - pattern.lead, end + pattern.trail)
     if start >= pattern.lead and text[exact] == pattern.value:
         return Place(exact.start, exact.stop, pattern.value)
+    return Place(start, end, pattern.value) if _written(text, found, pattern) else None
+
+
+def _written(text: str, found: Sequence[Word], pattern: _Pattern) -> bool:
+    """Whether the words stand there in a way in which people write the value."""
     if pattern.capital and any(text[word.start].islower() for word in found):
-        return None
-    return Place(start, end, pattern.value)
+        return False
+    if pattern.dotted and not _DOTTED.fullmatch(text[found[0].start : found[-1].end + 1]):
+        return False
+    return not (pattern.inside and _begins(text, found[0].start))
+
+
+def _begins(text: str, start: int) -> bool:
+    """Whether a sentence, a line or a heading begins at ``start``."""
+    before = text[max(0, start - _SIGHT) : start].rstrip(" \t\"'([*_-\u201c\u201e\u00ab\u2018")
+    return not before or before[-1] in ".!?:;\n\r|>\u2022"
 
 
 def _same_words(found: Sequence[Word], folds: Sequence[str]) -> bool:

@@ -260,8 +260,8 @@ class _Masker:
         else:
             return
         scanned = Scanned.of(value, view(value))
-        self._known.add(value, scanned)
-        news.add(value, scanned)
+        self._known.add(value, scanned, finding.entity_type)
+        news.add(value, scanned, finding.entity_type)
 
     def _write(self, text: _Text) -> None:
         """Decide the replacements of one text, given all that is known by now."""

@@ -126,7 +126,9 @@ def test_a_value_is_found_where_the_detector_missed_it(written):
         ({"7": "ID_NUMBER"}, "7 days"),
         ({"X": "PERSON"}, "X-ray, x"),
         ({"4711": "ID_NUMBER"}, "47110 and 0 4711815"),
-        ({"Ada Quill": "PERSON"}, "Ada, and then Quill; Canada Quillfeather"),
+        ({"Ada Quill": "LOCATION"}, "Ada, and then Quill; Canada Quillfeather"),
+        ({"Will Young": "PERSON"}, "Will the young one come? Young adults will."),
+        ({"Ada Quill": "PERSON"}, "vitamins A, Q and A-Q; adage, quilling"),
     ],
 )
 def test_ordinary_text_stays_where_a_short_value_is_known(words, clean):
@@ -138,6 +140,27 @@ def test_ordinary_text_stays_where_a_short_value_is_known(words, clean):
     masked = mask(segments, found, [[pseudonym(f) for f in fs] for fs in found], today=TODAY)
     assert masked.texts[0] == clean
     assert masked.texts[1].startswith("known: <")
+
+
+@pytest.mark.parametrize(
+    ("value", "entity_type", "text", "expected"),
+    [
+        ("Ms Anna Schmidt", "PERSON", "Schmidt left; Anna's son", "<1_2> left; <1_3>'s son"),
+        ("Anna Schmidt", "PERSON", "tell A.S. or A. S.", "tell <1_2>. or <1_3>."),
+        ("Ms Schmidt", "PERSON", "SCHMIDT is in", "<1_2> is in"),
+        ("gonzalez, maria", "PERSON", "ask gonzalez", "ask <1_2>"),
+        ("Will Young", "PERSON", "and Young and Will", "and <1_2> and <1_3>"),
+        ("Lowell Freight Inc.", "ORGANIZATION", "at Lowell Freight", "at <1_2>"),
+        ("Hartwell GmbH", "ORGANIZATION", "bei Hartwell", "bei <1_2>"),
+        ("Ludwig van der Meer", "PERSON", "van der Waals, Meer", "van der Waals, <1_2>"),
+    ],
+)
+def test_a_name_found_once_is_found_in_its_parts(value, entity_type, text, expected):
+    """Parts, initials and names without their company form are forms of the one value."""
+    finding = Finding(entity_type, 7, 7 + len(value), 0.9)
+    segments = collect(users(f"known: {value}", text))
+    masked = mask(segments, [[finding], []], [[pseudonym(finding)], []], today=TODAY)
+    assert masked.texts[1].replace(f"<{entity_type}_", "<") == expected
 
 
 def overlapping(text: str, *spans: tuple[int, int, str, Operator]):
