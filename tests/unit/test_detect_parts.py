@@ -39,9 +39,9 @@ CHECKSUMS = [
     ("iban", "DE89 3704 0044 0532 0130 00", True),
     ("iban", "GB82 WEST 1234 5698 7654 32", True),
     ("iban", "DE88 3704 0044 0532 0130 00", False),
-    ("nir", "2 55 08 14 168 025 38", True),
-    ("nir", "2 55 08 14 168 025 39", False),
-    ("nir", "", False),
+    ("france", "2 55 08 14 168 025 38", True),
+    ("france", "2 55 08 14 168 025 39", False),
+    ("france", "", False),
 ]
 
 

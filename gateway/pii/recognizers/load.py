@@ -2,7 +2,9 @@
 
 A rule is a pattern in RE2's syntax (linear in the text, whatever the text), the entity type and
 score of what it finds, and what must also hold: a checksum, a number of digits, a word of context
-nearby, or text that must not follow. Everything matches on UTF-8 bytes; offsets are byte offsets.
+nearby, or text that must not stand before or after. A ``weak`` checksum (one number in a few dozen
+passes it) decides, but is no proof that the tripwire would stop a request for. Everything matches
+on UTF-8 bytes; offsets are byte offsets.
 
 Raises ``SettingsError`` for a file that does not follow this: a recognizer that silently does
 nothing is a leak.
@@ -24,12 +26,15 @@ from gateway.errors import SettingsError
 from gateway.pii.recognizers.checks import CHECKS
 from gateway.pii.recognizers.vocabulary import CHECKSUM_MARK, ENTITY_TYPES
 
-FILES = ("labels", "secrets", "contact", "numbers", "dates", "places", "names")
+FILES = (
+    "labels", "secrets", "contact", "numbers", "national", "world", "tax", "finance",
+    "licences", "devices", "generic", "dates", "places", "names",
+)  # fmt: skip
 CONTEXT_BEFORE, CONTEXT_AFTER = 64, 24  # bytes around a candidate where a word of context counts
 AFTER = 24  # bytes after a candidate that ``exclude_after`` sees
 _KEYS = frozenset(
     {"id", "type", "pattern", "cue", "score", "check", "context", "context_near", "exclude"}
-    | {"exclude_after", "min_digits", "name"}
+    | {"exclude_after", "exclude_before", "min_digits", "name", "weak"}
 )
 _LABEL_KEYS = frozenset({"id", "type", "words", "strict", "spaced", "min_digits"})
 _LABEL_SCORE = 0.85
@@ -99,13 +104,15 @@ class Rule:
     context_near: Any = None
     exclude: Any = None
     exclude_after: Any = None
+    exclude_before: Any = None
+    weak: bool = False
     min_digits: int = 0
     announced_digits: int | None = None
     stop: frozenset[bytes] | None = None
 
     def find(self, data: bytes) -> Iterator[Candidate]:
         """Yield what this rule finds in UTF-8 ``data``."""
-        source = self.id + CHECKSUM_MARK if self.check else self.id
+        source = self.id + CHECKSUM_MARK if self.check and not self.weak else self.id
         for match in self.pattern.finditer(data):
             start, end = match.span(self.group)
             if self.stop is not None:
@@ -121,15 +128,19 @@ class Rule:
             return False
         if self.exclude is not None and self.exclude.search(value):
             return False
-        if self.exclude_after is not None and self.exclude_after.search(data[end : end + AFTER]):
-            return False
-        if self.context_near is not None and not self.context_near.search(
-            data[max(0, start - CONTEXT_BEFORE) : start]
-        ):
+        if not self._stands_well(data, start, end):
             return False
         if self.check is not None and not self.check(value.decode()):
             return False
         return self.context is None or in_context(self.context, data, start, end)
+
+    def _stands_well(self, data: bytes, start: int, end: int) -> bool:
+        before, after = data[max(0, start - CONTEXT_BEFORE) : start], data[end : end + AFTER]
+        if self.exclude_after is not None and self.exclude_after.search(after):
+            return False
+        if self.exclude_before is not None and self.exclude_before.search(before):
+            return False
+        return self.context_near is None or bool(self.context_near.search(before))
 
     def _digits_suffice(self, value: bytes, before: bytes) -> bool:
         digits = sum(48 <= b <= 57 for b in value)  # noqa: PLR2004
@@ -235,6 +246,8 @@ def _rule(row: Mapping[str, Any], macros: Mapping[str, str], stop: frozenset[byt
         context_near=compiled("context_near"),
         exclude=compiled("exclude"),
         exclude_after=compiled("exclude_after"),
+        exclude_before=compiled("exclude_before"),
+        weak=row.get("weak", False),
         min_digits=row.get("min_digits", 0),
         stop=stop if row.get("name") else None,
     )
