@@ -6,6 +6,8 @@ Pure: segments, findings and rulings in, masked texts and a mapping out. It keep
   worked through in order and the registry only grows, by what the turns so far reveal; an earlier
   text in which a later turn's value stands is masked again when that turn is reached. So
   ``mapping(M)`` is a part of ``mapping(M + N)``, with no state between requests.
+- Where policy is stricter with what a later turn reveals, the values of earlier turns are masked
+  from that turn on (``earlier``), so this changes no number either.
 - No letter or digit of a finding stays, unless its ruling keeps it. Spans that overlap become one
   span, under the strictest of their operators and the type of the longest.
 - In the masked text restore accepts exactly the placeholders that mask wrote. What else it would
@@ -14,6 +16,7 @@ Pure: segments, findings and rulings in, masked texts and a mapping out. It keep
 
 from __future__ import annotations
 
+import math
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -21,7 +24,7 @@ from dataclasses import dataclass, field, replace
 from datetime import date
 from itertools import groupby
 
-from gateway.domain import Finding, Operator, Ruling
+from gateway.domain import Band, Finding, Operator, Ruling, band_of
 from gateway.errors import UnmaskableError
 from gateway.pii import forms, placeholders
 from gateway.pii.generalize import GENERALIZERS
@@ -63,8 +66,15 @@ class Value:
 
 @dataclass(frozen=True, slots=True)
 class Span:
+    """``kept``: what a ruling kept there, by type and band; None for what mask wrote."""
+
     start: int
     end: int
+    kept: tuple[str, Band] | None = None
+
+
+Rulings = Sequence[Sequence[Ruling]]
+"""``rulings[i][j]`` is for the j-th finding of the i-th segment."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,18 +118,21 @@ def splice(text: str, replacements: Sequence[Replacement]) -> str:
     return "".join(out) + text[position:]
 
 
-def mask(
+def mask(  # noqa: PLR0913 - the last three by keyword
     segments: Sequence[Segment],
     findings: Sequence[Sequence[Finding]],
-    rulings: Sequence[Sequence[Ruling]],
+    rulings: Rulings,
     *,
     today: date,
     apply: Apply = splice,
+    earlier: Sequence[tuple[int, Rulings]] = (),
 ) -> Masked:
     """Mask the segments. ``rulings[i][j]`` is for ``findings[i][j]``, as ``locate`` returned them.
 
-    ``today`` decides which years imply an age over 89. Rulings that block are the caller's: a
-    request with one never comes here.
+    ``earlier`` tells which rulings held while the conversation was shorter: those of a pair
+    ``(turn, rulings)`` before that turn came, in ascending order. Each MUST be nowhere stricter
+    than the next. ``today`` decides which years imply an age over 89. Rulings that block are the
+    caller's: a request with one never comes here.
 
     Raises:
         UnmaskableError: a finding, a known value or text like a placeholder lies in a segment
@@ -127,12 +140,16 @@ def mask(
         ValueError: a ruling blocks, or the inputs are not aligned.
     """
     masker = _Masker(today)
-    texts = [
-        _Text(segment, found, ruled)
-        for segment, found, ruled in zip(segments, findings, rulings, strict=True)
-    ]
-    order = sorted(texts, key=lambda text: text.segment.turn)  # stable: path order within a turn
-    for _, turn in groupby(order, key=lambda text: text.segment.turn):
+    texts = [_Text(segment, found) for segment, found in zip(segments, findings, strict=True)]
+    by_turn = sorted(texts, key=lambda text: text.segment.turn)  # stable: path order within a turn
+    stages = [*earlier, (math.inf, rulings)]
+    in_force: Rulings | None = None
+    for number, turn in groupby(by_turn, key=lambda text: text.segment.turn):
+        stages = [stage for stage in stages if number < stage[0]]
+        if stages[0][1] is not in_force:
+            in_force = stages[0][1]
+            for text, ruled in zip(texts, in_force, strict=True):
+                text.rule(ruled)
         masker.take(list(turn))
     written = [text.written for text in texts]
     return Masked(
@@ -182,26 +199,34 @@ class _Trait:
 class _Text:
     """One segment at work."""
 
-    def __init__(
-        self, segment: Segment, findings: Sequence[Finding], rulings: Sequence[Ruling]
-    ) -> None:
+    def __init__(self, segment: Segment, findings: Sequence[Finding]) -> None:
+        if not all(0 <= each.start < each.end <= len(segment.text) for each in findings):
+            raise ValueError("a finding lies outside its text")
         self.segment = segment
         self.scanned = Scanned.of(segment.text, view(segment.text))
+        self.findings = findings
+        self.rulings: Sequence[Ruling] | None = None
         self.own: list[tuple[Finding, Ruling]] = []
-        self.kept: list[Span] = []
-        for finding, ruling in zip(findings, rulings, strict=True):
-            if ruling.operator is Operator.BLOCK:
-                raise ValueError("a ruling that blocks ends the request before masking")
-            if not 0 <= finding.start < finding.end <= len(segment.text):
-                raise ValueError("a finding lies outside its text")
-            if ruling.operator is Operator.KEEP:
-                self.kept.append(Span(finding.start, finding.end))
-            else:
-                self.own.append((finding, ruling))
+        self.kept: list[Finding] = []
+        self.renewed = False
         self.literals = [
             _literal(found.start, found.end) for found in placeholders.find(segment.text)
         ]
         self.written: list[Replacement] = []
+
+    def rule(self, rulings: Sequence[Ruling]) -> None:
+        """Let these rulings hold; ``renewed`` where they are others than before."""
+        if rulings == self.rulings:
+            return
+        self.own, self.kept = [], []
+        for finding, ruling in zip(self.findings, rulings, strict=True):
+            if ruling.operator is Operator.BLOCK:
+                raise ValueError("a ruling that blocks ends the request before masking")
+            if ruling.operator is Operator.KEEP:
+                self.kept.append(finding)
+            else:
+                self.own.append((finding, ruling))
+        self.rulings, self.renewed = rulings, True
 
 
 class _Masker:
@@ -232,17 +257,23 @@ class _Masker:
         return entry.restore and trait.restore and trait.operator <= Operator.PSEUDONYM
 
     def take(self, turn: list[_Text]) -> None:
-        """Learn what this turn reveals, mask it, then mask again where that stood earlier."""
+        """Learn what this turn reveals, mask it, then mask again where that stood earlier.
+
+        To what it reveals belongs what the rulings that came with it no longer keep.
+        """
         news = Known()
-        for text in turn:
+        renewed = [text for text in self._done if text.renewed]
+        for text in (*renewed, *turn):
             for finding, ruling in text.own:
                 self._learn(text.segment.text[finding.start : finding.end], finding, ruling, news)
-        for text in turn:
+        for text in (*renewed, *turn):
             self._write(text)
         for text in self._done:
-            if news.may_stand_in(text.scanned):
+            if not text.renewed and news.may_stand_in(text.scanned):
                 self._write(text)
         self._done += turn
+        for text in self._done:
+            text.renewed = False
 
     def _learn(self, value: str, finding: Finding, ruling: Ruling, news: Known) -> None:
         trait = self._traits.get(value)
@@ -415,5 +446,7 @@ def _excepted(text: _Text) -> Iterable[Span]:
             return spans[index - 1].end if end else spans[index - 1].start
         return offset + shifts[index]
 
-    spans += [Span(masked(k.start, end=False), masked(k.end, end=True)) for k in text.kept]
+    for kept in text.kept:
+        start, end = masked(kept.start, end=False), masked(kept.end, end=True)
+        spans.append(Span(start, end, (kept.entity_type, band_of(kept.score))))
     return sorted(spans, key=lambda span: (span.start, span.end))

@@ -1,7 +1,8 @@
 """The tripwire: what may still stand in a text that was masked (DESIGN §1).
 
-Detection has run again on the masked texts. Spans that policy kept and text that mask wrote are
-excepted. What remains is either a reason to stop or one more thing to mask:
+Detection has run again on the masked texts. Text that mask wrote is excepted, and what policy kept:
+for the same type, found no more surely than when it was kept, so that what is kept shields nothing
+else that stands there. What remains is either a reason to stop or one more thing to mask:
 
 - a value of the mapping in normal form, anywhere else in the texts: stop;
 - an identifier that passed a checksum, or a secret: stop, because detection found it only by
@@ -17,7 +18,7 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 from typing import Protocol
 
-from gateway.domain import Finding
+from gateway.domain import Band, Finding, band_of
 from gateway.errors import TripwireError
 from gateway.pii import forms
 from gateway.pii.recognizers.vocabulary import CHECKSUM_MARK
@@ -32,6 +33,11 @@ class Spanned(Protocol):
     @property
     def end(self) -> int: ...
 
+    @property
+    def kept(self) -> tuple[str, Band] | None:
+        """What policy kept there, by type and band; None for what mask wrote."""
+        ...
+
 
 def inspect(
     texts: Sequence[str],
@@ -41,7 +47,8 @@ def inspect(
 ) -> tuple[tuple[Finding, ...], ...]:
     """Return per text the findings outside the excepted spans: what is left to mask.
 
-    ``values`` are normal forms of the mapped values, as ``forms.searchable`` gives them. A finding
+    ``values`` are normal forms of the mapped values, as ``forms.searchable`` gives them; they are
+    looked for in kept text too. A finding
     that reaches into an excepted span is cut to what lies outside; without a letter or a digit
     there it is dropped.
 
@@ -58,22 +65,30 @@ def inspect(
 def _inspect(
     text: str, findings: Sequence[Finding], excepted: Sequence[Spanned], values: Collection[str]
 ) -> tuple[Finding, ...]:
-    spans = sorted((span.start, span.end) for span in excepted)
+    written = sorted((span.start, span.end) for span in excepted if span.kept is None)
     if values:
         for start, end in forms.visible(text, values):
-            if any(_word_in(text, low, high) for low, high in _outside(start, end, spans)):
+            if any(_word_in(text, low, high) for low, high in _outside(start, end, written)):
                 raise TripwireError
+    spans: dict[tuple[str, Band], list[tuple[int, int]]] = {}
     left = []
     for finding in findings:
+        key = (finding.entity_type, band_of(finding.score))
+        if key not in spans:
+            spans[key] = sorted((s.start, s.end) for s in excepted if _excepts(s.kept, *key))
         pieces = [
             (low, high)
-            for low, high in _outside(finding.start, finding.end, spans)
+            for low, high in _outside(finding.start, finding.end, spans[key])
             if _word_in(text, low, high)
         ]
         if pieces and _stops(finding):
             raise TripwireError
         left += [replace(finding, start=low, end=high) for low, high in pieces]
     return tuple(left)
+
+
+def _excepts(kept: tuple[str, Band] | None, entity_type: str, band: Band) -> bool:
+    return kept is None or (kept[0] == entity_type and band <= kept[1])
 
 
 def _stops(finding: Finding) -> bool:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from gateway.domain import Finding
+from gateway.domain import Band, Finding
 from gateway.errors import TripwireError
 from gateway.pii import forms, tripwire
 
@@ -15,6 +15,7 @@ from gateway.pii import forms, tripwire
 class Span:
     start: int
     end: int
+    kept: tuple[str, Band] | None = None
 
 
 def span_of(text: str, part: str) -> Span:
@@ -70,3 +71,31 @@ def test_texts_and_findings_must_be_aligned():
     """A text without its findings is an error, never an empty pass."""
     with pytest.raises(ValueError, match="zip"):
         tripwire.inspect(["a", "b"], [[]], [[], []], set())
+
+
+KEPT = [
+    # kept as, found as, score, is handed back
+    ("REGION", "REGION", 0.9, False),
+    ("REGION", "ORGANIZATION", 0.9, True),
+    ("ORGANIZATION", "ORGANIZATION", 0.4, False),
+    ("ORGANIZATION", "ORGANIZATION", 0.5, True),
+]
+
+
+@pytest.mark.parametrize(("kept", "found", "score", "handed_back"), KEPT)
+def test_what_was_kept_shields_nothing_else(kept, found, score, handed_back):
+    """A kept span excepts its own type, found no more surely; anything else there is masked."""
+    text = "at Texas Health today"
+    span = span_of(text, "Texas")
+    band = Band.LOW if kept == "ORGANIZATION" else Band.HIGH
+    excepted = [[Span(span.start, span.end, (kept, band))]]
+    whole = Finding(found, span.start, span.end, score, "s")
+    assert tripwire.inspect([text], [[whole]], excepted, set()) == ((whole,) * handed_back,)
+
+
+def test_a_mapped_value_in_kept_text_stops():
+    """What is masked elsewhere must not stand readable where another finding was kept."""
+    text = "the Anna Schmidt Agency"
+    excepted = [[Span(0, len(text), ("AUTHORITY", Band.HIGH))]]
+    with pytest.raises(TripwireError):
+        tripwire.inspect([text], [[]], excepted, {"anna schmidt"})
