@@ -40,7 +40,24 @@ def masked_text(text: str, words: dict[str, str], rule=pseudonym) -> str:
         (Operator.GENERALIZE, "AGE", "89 years", "89 years"),
         (Operator.GENERALIZE, "AGE", "90 years", "90+"),
         (Operator.GENERALIZE, "AGE", "ninety", "[REDACTED]"),
-        (Operator.GENERALIZE, "ZIP_CODE", "02139", "000"),
+        (Operator.GENERALIZE, "ZIP_CODE", "02139", "021"),
+        (Operator.GENERALIZE, "ZIP_CODE", "02139-4307", "021"),
+        (Operator.GENERALIZE, "ZIP_CODE", "03601", "000"),  # restricted by every census
+        (Operator.GENERALIZE, "ZIP_CODE", "20301", "000"),  # by that of 2020
+        (Operator.GENERALIZE, "ZIP_CODE", "09012", "000"),  # of the military, on no list
+        (Operator.GENERALIZE, "ZIP_CODE", "SW1A 1AA", "000"),
+        (Operator.GENERALIZE, "LOCATION", "12 Elm St, Tulsa, OK 74103", "Oklahoma"),
+        (Operator.GENERALIZE, "LOCATION", "Springfield, Illinois", "Illinois"),
+        (
+            Operator.GENERALIZE,
+            "LOCATION",
+            "Hauptstr. 5, Ulm, Baden-Württemberg",
+            "Baden-Württemberg",
+        ),
+        (Operator.GENERALIZE, "LOCATION", "Washington", "[REDACTED]"),  # the town or the state
+        (Operator.GENERALIZE, "LOCATION", "4 Rose Lane, Ashby", "[REDACTED]"),
+        (Operator.GENERALIZE, "DEMOGRAPHIC", "54-year-old", "50-59"),
+        (Operator.GENERALIZE, "DEMOGRAPHIC", "Catholic", "[REDACTED]"),
     ],
 )
 def test_each_operator_writes_what_the_model_may_learn(operator, entity_type, value, expected):

@@ -12,15 +12,23 @@ from importlib import resources
 
 from gateway.errors import SettingsError
 
-NAMES = ("common_words",)
+NAMES = ("common_words", "regions", "zip3_2000", "zip3_2010", "zip3_2020")
 
 
 def words(name: str) -> frozenset[str]:
     """The lines of a table that is a list of words; ``#`` begins a comment line."""
-    lines = _text(name).split("\n")
-    found = frozenset(line for line in lines if line and not line.startswith("#"))
+    found = frozenset(_lines(name))
     if not found:
         raise SettingsError(f"The table {name} is empty.")
+    return found
+
+
+def pairs(name: str) -> dict[str, str]:
+    """A table of two columns with a tab between them, the first one unique."""
+    rows = [line.split("\t") for line in _lines(name)]
+    found = {row[0]: row[1] for row in rows if len(row) == 2}  # noqa: PLR2004 (two columns)
+    if not found or len(found) != len(rows):
+        raise SettingsError(f"The table {name} is empty or has a row that is not a pair.")
     return found
 
 
@@ -32,6 +40,10 @@ def digest() -> str:
         raw = f"{name}\n{_text(name)}".encode()
         total.update(len(raw).to_bytes(8, "big") + raw)
     return total.hexdigest()
+
+
+def _lines(name: str) -> list[str]:
+    return [line for line in _text(name).split("\n") if line and not line.startswith("#")]
 
 
 @cache
