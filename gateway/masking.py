@@ -19,6 +19,7 @@ from gateway.app import policies_in_force, protector
 from gateway.clock import utc_now
 from gateway.domain import Decision, Finding, Principal, Purpose, Role
 from gateway.errors import GatewayError, PolicyDeniedError
+from gateway.pii.tables import load as tables
 from gateway.policy.decide import PolicySet, admit, decide
 from gateway.protect import Protector
 from gateway.settings import home_from_environment, load
@@ -125,7 +126,7 @@ def mask_jsonl(
     settings = load(home)
     policies = policies_in_force(settings, home).plus(added)
     run = Run(protector(settings, utc_now), policies, role, purpose)
-    digests = evidence.digests(policies.refs, detector=run.detector_digest)
+    digests = evidence.digests(policies.refs, detector=run.detector_digest, tables=tables.digest())
     who: Mapping[str, object] = {"purpose": purpose.value, "digests": digests}
     try:
         for line in _lines(source):

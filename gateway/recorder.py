@@ -22,6 +22,7 @@ from gateway.case import Case
 from gateway.domain import Chunk, Clock, Principal, Role
 from gateway.errors import GatewayError, LedgerUnavailableError, NotFoundError
 from gateway.pii.restore import Report
+from gateway.pii.tables import load as tables
 
 _RID_LENGTH = 32
 _OWNER_TAG_BYTES = 8
@@ -157,6 +158,7 @@ class Recorder:
             "digests": evidence.digests(
                 case.policies.refs,
                 detector=self._site.detector_digest,
+                tables=tables.digest(),
                 model=model.digest if model else "",
                 template=model.template_digest if model else "",
             ),

@@ -53,10 +53,7 @@ def main(folder: str) -> None:
     people = prefixes(ASSIGNED) - prefixes(NOT_PEOPLE)
     for census, restricted in RESTRICTED.items():
         allowed = sorted(people - prefixes(restricted))
-        lines = [
-            f"# Three-digit ZIP prefixes of more than 20,000 people, census {census}.",
-            *allowed,
-        ]
+        title = f"# Three-digit ZIP prefixes of more than 20,000 people, census {census}."
         text = "\n".join([title, *allowed]) + "\n"
         Path(folder, f"zip3_{census}.txt").write_text(text, encoding="utf-8")
         print(f"{census}: {len(allowed)} prefixes")
