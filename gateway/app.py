@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 import sys
+import time
 from collections.abc import AsyncIterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
@@ -26,6 +27,7 @@ from gateway.domain import Clock, ModelCard
 from gateway.engine.registry import Registry
 from gateway.errors import GatewayError, SettingsError
 from gateway.guards.registry import ALL as GUARDS
+from gateway.pii.cache import FindingsCache
 from gateway.pii.presidio.detector import PresidioDetector
 from gateway.pii.presidio.operators import PresidioApply
 from gateway.pii.recognizers.vocabulary import ENTITY_TYPES
@@ -82,7 +84,8 @@ def _policy(home: Path, name: str) -> Policy:
 
 def protector(settings: Settings, clock: Clock) -> Protector:
     detector = PresidioDetector(settings.detection.languages)
-    return Protector(detector, PresidioApply(), clock)
+    cache = FindingsCache(detector, os.urandom(32), time.monotonic)
+    return Protector(detector, PresidioApply(), clock, cache)
 
 
 def open_ledger(settings: Settings, home: Path, clock: Clock) -> Ledger:

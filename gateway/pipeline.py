@@ -57,6 +57,7 @@ from gateway.guards.port import Exchange, Guard
 from gateway.pii.mask import Replacement
 from gateway.pii.restore import Report
 from gateway.policy.decide import PolicySet, admit, decide
+from gateway.policy.model import digest_of
 from gateway.protect import Decide, Protected, Protector
 from gateway.recorder import Recorder
 from gateway.routing.choose import EXTRACTIVE, JSON, TOOLS, choose
@@ -182,7 +183,7 @@ class Pipeline:
             raise denied_by(gate.denied)
 
     def _protect(self, case: Case) -> tuple[Prompt, Protected]:
-        return self._parts.protector.protect(case.ask.prompt, self._rule(case))
+        return self._parts.protector.protect(case.ask.prompt, self._rule(case), _scope(case))
 
     def _rule(self, case: Case) -> Decide:
         ask = case.ask
@@ -403,6 +404,13 @@ async def _with_first(
         yield first
         async for chunk in rest:
             yield chunk
+
+
+def _scope(case: Case) -> bytes:
+    """Whose searches may be shared: of one principal, in one matter, under the same policies."""
+    ask = case.ask
+    parts = [ask.principal.id, ask.matter or "", digest_of(case.policies.refs)]
+    return json.dumps(parts).encode()
 
 
 def denied_by(citations: Sequence[Citation]) -> PolicyDeniedError:

@@ -1,7 +1,8 @@
 """Steps 2 to 5 of a request: detect, decide, mask, tripwire. Synchronous; run it off the loop.
 
-Nothing here waits, logs or keeps state. The result holds the masked prompt and the mapping; the
-mapping lives as long as the request does and is never written anywhere in the clear.
+Nothing here waits or logs, and no text is kept from one request to the next. The result holds the
+masked prompt and the mapping; the mapping lives as long as the request does and is never written
+anywhere in the clear.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from itertools import chain, islice
 from gateway.domain import Clock, Decision, Finding, Prompt
 from gateway.errors import TripwireError
 from gateway.pii import tripwire
+from gateway.pii.cache import FindingsCache
 from gateway.pii.locate import Findings, locate, queries
 from gateway.pii.mask import Apply, Masked, Replacement, Value, mask
 from gateway.pii.port import Detector
@@ -47,19 +49,25 @@ class Protected:
 class Protector:
     """Masks prompts and texts. Thread-safe where its detector is."""
 
-    def __init__(self, detector: Detector, apply: Apply, clock: Clock) -> None:
+    def __init__(
+        self, detector: Detector, apply: Apply, clock: Clock, cache: FindingsCache | None = None
+    ) -> None:
         self._detector = detector
         self._apply = apply
         self._clock = clock
+        self._cache = cache
 
     @property
     def detector_digest(self) -> str:
         return self._detector.digest
 
-    def protect(self, prompt: Prompt, decide: Decide) -> tuple[Prompt, Protected]:
+    def protect(
+        self, prompt: Prompt, decide: Decide, scope: bytes | None = None
+    ) -> tuple[Prompt, Protected]:
         """Mask every string of the prompt that would reach the model.
 
-        The prompt that comes back is the masked one; where policy denies it is empty.
+        The prompt that comes back is the masked one; where policy denies it is empty. With a
+        ``scope``, texts that were searched within it before are not searched again.
 
         Raises:
             DetectorError: detection did not complete.
@@ -67,7 +75,7 @@ class Protector:
             RequestError: a finding stands where no placeholder can.
         """
         segments = collect(prompt)
-        protected = self._protect(segments, decide, None)
+        protected = self._protect(segments, decide, _Search(self._detector, self._cache, scope))
         if protected.masked is None:
             return Prompt(messages=()), protected
         return rebuild(prompt, protected.masked.texts), protected
@@ -79,21 +87,20 @@ class Protector:
 
         Raises: as ``protect``.
         """
-        protected = self._protect((Segment("text", 1, text),), decide, language)
+        search = _Search(self._detector, language=language)
+        protected = self._protect((Segment("text", 1, text),), decide, search)
         return (protected.masked.texts[0] if protected.masked else ""), protected
 
-    def _protect(
-        self, segments: Sequence[Segment], decide: Decide, language: str | None
-    ) -> Protected:
+    def _protect(self, segments: Sequence[Segment], decide: Decide, search: _Search) -> Protected:
         today = self._clock().date()
-        findings = locate(segments, self._detector.detect(queries(segments), language))
+        findings = locate(segments, search(queries(segments)))
         for done in range(1, MASK_PASSES + 1):
             flat = tuple(chain.from_iterable(findings))
             decision = decide(flat)
             if decision.denied:
                 return Protected(flat, decision, passes=done)
             masked = self._mask(segments, findings, decision, today)
-            found = self._look_again(segments, masked, language)
+            found = self._look_again(segments, masked, search)
             if not any(found):
                 return Protected(flat, decision, masked, done)
             findings = _together(findings, masked, found)
@@ -106,17 +113,30 @@ class Protector:
         aligned = [tuple(islice(rulings, len(found))) for found in findings]
         return mask(segments, findings, aligned, today=today, apply=self._apply)
 
-    def _look_again(
-        self, segments: Sequence[Segment], masked: Masked, language: str | None
-    ) -> Findings:
+    def _look_again(self, segments: Sequence[Segment], masked: Masked, search: _Search) -> Findings:
         """What the tripwire finds in the masked texts and may be masked.
 
         Raises:
             TripwireError: what it finds must not be there at all.
         """
         again = [replace(s, text=t) for s, t in zip(segments, masked.texts, strict=True)]
-        found = locate(again, self._detector.detect(queries(again), language))
+        found = locate(again, search(queries(again)))
         return tripwire.inspect(masked.texts, found, masked.excepted, masked.normalised_values())
+
+
+@dataclass(frozen=True, slots=True)
+class _Search:
+    """Detection for one request: through the cache where the request has a scope."""
+
+    detector: Detector
+    cache: FindingsCache | None = None
+    scope: bytes | None = None
+    language: str | None = None
+
+    def __call__(self, texts: Sequence[str]) -> Sequence[tuple[Finding, ...]]:
+        if self.cache is None or self.scope is None:
+            return self.detector.detect(texts, self.language)
+        return self.cache.detect(texts, self.language, self.scope)
 
 
 def _together(findings: Findings, masked: Masked, found: Findings) -> Findings:
