@@ -12,9 +12,12 @@ import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from gateway.pii.recognizers.vocabulary import ENTITY_TYPES
+from gateway.pii.recognizers.vocabulary import ENTITY_TYPES, WEAK
 
 HERE = Path(__file__).parent
+
+STRONG = frozenset(ENTITY_TYPES) - WEAK
+"""The types that are marked; the weak ones are neither gold nor counted against a detector."""
 
 _OPENING = re.compile(r"=== (?P<id>[a-z][a-z0-9-]*[0-9])")
 _TOKEN = re.compile(r"\[\[|\]\]")
@@ -56,7 +59,7 @@ def parse(content: str, filename: str) -> list[Row]:
 
     Raises:
         GoldError: no record, text before the first, a bad or repeated id, an empty text, an
-            unknown type, a nested, unopened or unclosed mark, or space at an end of a span.
+            unknown or weak type, a nested, unopened or unclosed mark, or space at an end of a span.
     """
     kind, lang, _ = filename.split(".")
     found: dict[str, Row] = {}
@@ -113,7 +116,7 @@ def _unmark(
             typed = _TYPED.match(body, position)
             if opened is not None:
                 raise fail(token.start(), "nested mark")
-            if typed is None or typed["type"] not in ENTITY_TYPES:
+            if typed is None or typed["type"] not in STRONG:
                 raise fail(token.start(), "unknown type")
             opened, position = (typed["type"], length), typed.end()
         elif opened is None:
