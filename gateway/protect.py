@@ -9,23 +9,24 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import date
 from itertools import chain, islice
 
-from gateway.domain import Clock, Decision, Finding, Prompt
+from gateway.domain import Band, Clock, Decision, Finding, Operator, Prompt, band_of
 from gateway.errors import TripwireError
 from gateway.pii import tripwire
+from gateway.pii.categories import Categorizer
 from gateway.pii.cache import FindingsCache
 from gateway.pii.locate import Findings, locate, queries
 from gateway.pii.mask import Apply, Masked, Replacement, Value, mask
-from gateway.pii.port import Detector
+from gateway.pii.port import MODEL, Detector
 from gateway.pii.segments import Segment, collect, rebuild
 
 MASK_PASSES = 3
 """The first pass and, for what the tripwire finds in masked text, at most two more (DESIGN §1)."""
 
-Decide = Callable[[Sequence[Finding]], Decision]
-"""Policy for these findings: ``rulings[i]`` is for ``findings[i]``."""
+Decide = Callable[[Sequence[Finding], frozenset[Category]], Decision]
+"""Policy for these findings: ``rulings[i]`` is for ``findings[i]``. With more findings it MUST be
+nowhere less strict."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +37,16 @@ class Protected:
     decision: Decision
     masked: Masked | None = field(default=None, repr=False)
     passes: int = 0
+    categories: frozenset[Category] = frozenset()
+
+    @property
+    def told(self) -> tuple[Finding, ...]:
+        """What the readable part of a record counts: all but weak findings that were kept."""
+        return tuple(
+            finding
+            for finding, ruling in zip(self.findings, self.decision.rulings, strict=True)
+            if ruling.operator is not Operator.KEEP or finding.entity_type not in WEAK
+        )
 
     @property
     def mapping(self) -> Mapping[str, Value]:
@@ -91,27 +102,31 @@ class Protector:
         protected = self._protect((Segment("text", 1, text),), decide, search)
         return (protected.masked.texts[0] if protected.masked else ""), protected
 
-    def _protect(self, segments: Sequence[Segment], decide: Decide, search: _Search) -> Protected:
+    def _protect(
+        self, segments: Sequence[Segment], decide: Decide, language: str | None
+    ) -> Protected:
         today = self._clock().date()
-        findings = locate(segments, search(queries(segments)))
+        asked = queries(segments)
+        categories = self._categorizer.categories(asked)
+        findings = locate(segments, self._detector.detect(asked, language))
         for done in range(1, MASK_PASSES + 1):
             flat = tuple(chain.from_iterable(findings))
-            decision = decide(flat)
+            decision = decide(flat, categories)
             if decision.denied:
-                return Protected(flat, decision, passes=done)
-            masked = self._mask(segments, findings, decision, today)
-            found = self._look_again(segments, masked, search)
+                return Protected(flat, decision, passes=done, categories=categories)
+            masked = mask(
+                segments,
+                findings,
+                _aligned(findings, decision),
+                today=today,
+                apply=self._apply,
+                earlier=_earlier(segments, findings, lambda some: decide(some, categories)),
+            )
+            found = self._look_again(segments, masked, language)
             if not any(found):
-                return Protected(flat, decision, masked, done)
+                return Protected(flat, decision, masked, done, categories)
             findings = _together(findings, masked, found)
         raise TripwireError
-
-    def _mask(
-        self, segments: Sequence[Segment], findings: Findings, decision: Decision, today: date
-    ) -> Masked:
-        rulings = iter(decision.rulings)
-        aligned = [tuple(islice(rulings, len(found))) for found in findings]
-        return mask(segments, findings, aligned, today=today, apply=self._apply)
 
     def _look_again(self, segments: Sequence[Segment], masked: Masked, search: _Search) -> Findings:
         """What the tripwire finds in the masked texts and may be masked.
@@ -120,7 +135,7 @@ class Protector:
             TripwireError: what it finds must not be there at all.
         """
         again = [replace(s, text=t) for s, t in zip(segments, masked.texts, strict=True)]
-        found = locate(again, search(queries(again)))
+        found = locate(again, [_sure(found) for found in search(queries(again))])
         return tripwire.inspect(masked.texts, found, masked.excepted, masked.normalised_values())
 
 
@@ -139,6 +154,24 @@ class _Search:
         return self.cache.detect(texts, self.language, self.scope)
 
 
+def _sure(findings: Sequence[Finding]) -> tuple[Finding, ...]:
+    """Findings but those of which the model is not sure: masked text is not what it learnt to read.
+
+    What it saw with little certainty in the text as it was written is masked by now.
+    """
+    return tuple(f for f in findings if f.source != MODEL or band_of(f.score) is not Band.LOW)
+
+
+def _all_kept(decision: Decision, before: Decision) -> bool:
+    """Whether policy keeps what was found last, and rules on the rest as it did without it."""
+    count = len(before.rulings)
+    return (
+        not decision.denied
+        and decision.rulings[:count] == before.rulings
+        and all(ruling.operator is Operator.KEEP for ruling in decision.rulings[count:])
+    )
+
+
 def _together(findings: Findings, masked: Masked, found: Findings) -> Findings:
     """The findings so far and those of the masked texts, as spans of the original ones."""
     joined = []
@@ -147,3 +180,50 @@ def _together(findings: Findings, masked: Masked, found: Findings) -> Findings:
         moved = [replace(f, start=s.start, end=s.end) for f, s in zip(after, spans, strict=True)]
         joined.append(tuple(sorted((*before, *moved), key=lambda f: (f.start, f.end))))
     return tuple(joined)
+
+
+def _aligned(findings: Findings, decision: Decision) -> list[tuple[Ruling, ...]]:
+    """The rulings by segment. Of a decision on a part of the findings, those there are."""
+    rulings = iter(decision.rulings)
+    return [tuple(islice(rulings, len(found))) for found in findings]
+
+
+def _earlier(
+    segments: Sequence[Segment], findings: Findings, decide: Callable[[Sequence[Finding]], Decision]
+) -> list[tuple[int, list[tuple[Ruling, ...]]]]:
+    """The rulings while the conversation was shorter, for ``mask``.
+
+    Policy may be stricter with a value where another type was found too. So rulings can change
+    with a turn that brings a type that was not there before, and nowhere else.
+    """
+    turns: dict[int, set[str]] = {}
+    for segment, found in zip(segments, findings, strict=True):
+        turns.setdefault(segment.turn, set()).update(finding.entity_type for finding in found)
+    seen: set[str] = set()
+    stages = []
+    for turn in sorted(turns):
+        if seen and not turns[turn] <= seen:
+            stages.append((turn, _until(turn, segments, findings, decide)))
+        seen |= turns[turn]
+    return stages
+
+
+def _until(
+    turn: int,
+    segments: Sequence[Segment],
+    findings: Findings,
+    decide: Callable[[Sequence[Finding]], Decision],
+) -> list[tuple[Ruling, ...]]:
+    """The rulings of the turns before ``turn``; what comes later is kept until its turn comes."""
+    before = tuple(
+        found if segment.turn < turn else ()
+        for segment, found in zip(segments, findings, strict=True)
+    )
+    ruled = _aligned(before, decide(tuple(chain.from_iterable(before))))
+    return [
+        rulings if segment.turn < turn else (_LATER,) * len(found)
+        for segment, found, rulings in zip(segments, findings, ruled, strict=True)
+    ]
+
+
+_LATER = Ruling(Operator.KEEP, restore=False)

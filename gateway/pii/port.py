@@ -7,6 +7,9 @@ from typing import Protocol
 
 from gateway.domain import Finding
 
+MODEL = "ner"
+"""The source of what a trained model found alone: its score is a probability, not a proof."""
+
 
 class Detector(Protocol):
     """Finds personal data. Synchronous and processor-heavy: call it off the event loop."""

@@ -6,12 +6,10 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from gateway.domain import Finding
+from gateway.pii.port import MODEL
 from gateway.pii.recognizers.folding import Folded
 from gateway.pii.recognizers.load import Candidate
 from gateway.pii.recognizers.vocabulary import CHECKSUM_MARK, WEAK
-
-MODEL = "ner"
-"""The source of what the trained model found: it sees that a number identifies, not its kind."""
 
 UNKNOWN_NUMBER = "ID_NUMBER"
 NUMBERS = frozenset(
@@ -19,7 +17,7 @@ NUMBERS = frozenset(
     | {"IBAN_CODE", "LICENSE", "VEHICLE_ID", "DEVICE_ID", "BIOMETRIC", "NATIONAL_ID", "TAX_ID"}
     | {"PASSPORT", "CASE_NUMBER", "ZIP_CODE"}
 )
-"""The kinds that a number of no known kind may turn out to be."""
+"""The kinds that a number may turn out to be of which the model sees only that it identifies."""
 
 _EDGE = b" \t\r\n,;:\"'[]{}<>"
 
