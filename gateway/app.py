@@ -28,6 +28,7 @@ from gateway.engine.registry import Registry
 from gateway.errors import GatewayError, SettingsError
 from gateway.guards.registry import ALL as GUARDS
 from gateway.pii.cache import FindingsCache
+from gateway.pii.categories import Categorizer
 from gateway.pii.presidio.detector import PresidioDetector
 from gateway.pii.presidio.operators import PresidioApply
 from gateway.pii.recognizers.vocabulary import ENTITY_TYPES
@@ -85,7 +86,7 @@ def _policy(home: Path, name: str) -> Policy:
 def protector(settings: Settings, clock: Clock) -> Protector:
     detector = PresidioDetector(settings.detection.languages)
     cache = FindingsCache(detector, os.urandom(32), time.monotonic)
-    return Protector(detector, PresidioApply(), clock, cache)
+    return Protector(detector, PresidioApply(), clock, Categorizer(), cache)
 
 
 def open_ledger(settings: Settings, home: Path, clock: Clock) -> Ledger:
@@ -183,6 +184,7 @@ def create_app(
         clock,
         Site(
             detector_digest=guard.detector_digest,
+            categories_digest=guard.categories_digest,
             isolation=lambda: engine.isolation or "remote",
             deadline_s=settings.engine.deadline_s,
             retain_months=settings.ledger.retain_months,

@@ -14,6 +14,7 @@ from typing import Protocol
 
 from gateway.domain import (
     Ask,
+    Category,
     Citation,
     Decision,
     Finding,
@@ -108,9 +109,15 @@ def values(mapping: Mapping[str, Value]) -> dict[str, dict[str, str]]:
     return groups
 
 
-def explanation(findings: Sequence[Finding], decision: Decision) -> dict[str, object]:
-    """Finding -> rule, file and line -> clause (promise 9), without offsets or text."""
+def explanation(
+    findings: Sequence[Finding], decision: Decision, categories: Iterable[Category]
+) -> dict[str, object]:
+    """Finding -> rule, file and line -> clause (promise 9), without offsets or text.
+
+    With it an auditor can decide again: what was found, and the data categories of the request.
+    """
     return {
+        "categories": sorted(categories),
         "findings": [
             {
                 "entity_type": finding.entity_type,

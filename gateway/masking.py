@@ -17,7 +17,7 @@ from gateway import evidence
 from gateway.acts import record_event
 from gateway.app import policies_in_force, protector
 from gateway.clock import utc_now
-from gateway.domain import Decision, Finding, Principal, Purpose, Role
+from gateway.domain import Category, Decision, Finding, Principal, Purpose, Role
 from gateway.errors import GatewayError, PolicyDeniedError
 from gateway.pii.tables import load as tables
 from gateway.policy.decide import PolicySet, admit, decide
@@ -63,6 +63,10 @@ class Run:
     def detector_digest(self) -> str:
         return self._guard.detector_digest
 
+    @property
+    def categories_digest(self) -> str:
+        return self._guard.categories_digest
+
     def take(self, line: bytes) -> bytes:
         """Return the row for one line, an error row where it cannot be masked."""
         try:
@@ -82,7 +86,7 @@ class Run:
         if protected.masked is None:
             return self._error(row.id, PolicyDeniedError.code)
         self.rows["masked"] += 1
-        self.findings += protected.findings
+        self.findings += protected.told
         entities = [
             {
                 "entity_type": r.entity_type,
@@ -96,13 +100,14 @@ class Run:
         ]
         return _encode({"id": row.id, "text": text, "entities": entities})
 
-    def _decide(self, findings: Sequence[Finding]) -> Decision:
+    def _decide(self, findings: Sequence[Finding], categories: frozenset[Category]) -> Decision:
         return decide(
             self._policies,
             principal=self._principal,
             purpose=self._purpose,
             findings=findings,
             now=utc_now(),
+            categories=categories,
         )
 
     def _error(self, row_id: str | int | None, code: str) -> bytes:
@@ -126,7 +131,12 @@ def mask_jsonl(
     settings = load(home)
     policies = policies_in_force(settings, home).plus(added)
     run = Run(protector(settings, utc_now), policies, role, purpose)
-    digests = evidence.digests(policies.refs, detector=run.detector_digest, tables=tables.digest())
+    digests = evidence.digests(
+        policies.refs,
+        detector=run.detector_digest,
+        categories=run.categories_digest,
+        tables=tables.digest(),
+    )
     who: Mapping[str, object] = {"purpose": purpose.value, "digests": digests}
     try:
         for line in _lines(source):

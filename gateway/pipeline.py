@@ -28,6 +28,7 @@ from gateway.answer import Answer
 from gateway.case import Case
 from gateway.domain import (
     Ask,
+    Category,
     Chunk,
     Citation,
     Clock,
@@ -188,13 +189,14 @@ class Pipeline:
     def _rule(self, case: Case) -> Decide:
         ask = case.ask
 
-        def rule(findings: Sequence[Finding]) -> Decision:
+        def rule(findings: Sequence[Finding], categories: frozenset[Category]) -> Decision:
             return decide(
                 case.policies,
                 principal=ask.principal,
                 purpose=ask.purpose,
                 findings=findings,
                 now=case.began,
+                categories=categories,
             )
 
         return rule

@@ -11,14 +11,25 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import chain, islice
 
-from gateway.domain import Band, Clock, Decision, Finding, Operator, Prompt, band_of
+from gateway.domain import (
+    Band,
+    Category,
+    Clock,
+    Decision,
+    Finding,
+    Operator,
+    Prompt,
+    Ruling,
+    band_of,
+)
 from gateway.errors import TripwireError
 from gateway.pii import tripwire
-from gateway.pii.categories import Categorizer
 from gateway.pii.cache import FindingsCache
+from gateway.pii.categories import Categorizer
 from gateway.pii.locate import Findings, locate, queries
 from gateway.pii.mask import Apply, Masked, Replacement, Value, mask
 from gateway.pii.port import MODEL, Detector
+from gateway.pii.recognizers.vocabulary import WEAK
 from gateway.pii.segments import Segment, collect, rebuild
 
 MASK_PASSES = 3
@@ -61,16 +72,27 @@ class Protector:
     """Masks prompts and texts. Thread-safe where its detector is."""
 
     def __init__(
-        self, detector: Detector, apply: Apply, clock: Clock, cache: FindingsCache | None = None
+        self,
+        detector: Detector,
+        apply: Apply,
+        clock: Clock,
+        categorizer: Categorizer,
+        cache: FindingsCache | None = None,
     ) -> None:
         self._detector = detector
         self._apply = apply
         self._clock = clock
+        self._categorizer = categorizer
         self._cache = cache
 
     @property
     def detector_digest(self) -> str:
         return self._detector.digest
+
+    @property
+    def categories_digest(self) -> str:
+        """SHA-256 (hex) of what tells the data categories of a request."""
+        return self._categorizer.digest
 
     def protect(
         self, prompt: Prompt, decide: Decide, scope: bytes | None = None
@@ -102,13 +124,11 @@ class Protector:
         protected = self._protect((Segment("text", 1, text),), decide, search)
         return (protected.masked.texts[0] if protected.masked else ""), protected
 
-    def _protect(
-        self, segments: Sequence[Segment], decide: Decide, language: str | None
-    ) -> Protected:
+    def _protect(self, segments: Sequence[Segment], decide: Decide, search: _Search) -> Protected:
         today = self._clock().date()
         asked = queries(segments)
         categories = self._categorizer.categories(asked)
-        findings = locate(segments, self._detector.detect(asked, language))
+        findings = locate(segments, search(asked))
         for done in range(1, MASK_PASSES + 1):
             flat = tuple(chain.from_iterable(findings))
             decision = decide(flat, categories)
@@ -122,9 +142,13 @@ class Protector:
                 apply=self._apply,
                 earlier=_earlier(segments, findings, lambda some: decide(some, categories)),
             )
-            found = self._look_again(segments, masked, language)
+            found = self._look_again(segments, masked, search)
             if not any(found):
                 return Protected(flat, decision, masked, done, categories)
+            everything = (*flat, *chain.from_iterable(found))
+            again = decide(everything, categories)
+            if _all_kept(again, decision):
+                return Protected(everything, again, masked, done, categories)
             findings = _together(findings, masked, found)
         raise TripwireError
 

@@ -37,6 +37,7 @@ class Site:
     """
 
     detector_digest: str
+    categories_digest: str
     isolation: Callable[[], str]
     deadline_s: float
     retain_months: int
@@ -77,7 +78,9 @@ class Recorder:
             features={**self._features(case), "decision": decision, "attempt": 1},
             sealed={
                 **evidence.identity(case.ask),
-                **evidence.explanation(protected.findings, protected.decision),
+                **evidence.explanation(
+                    protected.findings, protected.decision, protected.categories
+                ),
                 **routed,
             },
             texts={"prompt.masked": evidence.transcript(case.prompt)},
@@ -149,7 +152,7 @@ class Recorder:
         protected, model = case.protected, case.route.model if case.route else None
         return {
             **evidence.who(case.ask),
-            **evidence.found(protected.findings),
+            **evidence.found(protected.told),
             "rules": evidence.rules(protected.decision),
             "stream": case.ask.stream,
             "isolation": "remote"
@@ -158,6 +161,7 @@ class Recorder:
             "digests": evidence.digests(
                 case.policies.refs,
                 detector=self._site.detector_digest,
+                categories=self._site.categories_digest,
                 tables=tables.digest(),
                 model=model.digest if model else "",
                 template=model.template_digest if model else "",
@@ -220,7 +224,9 @@ class Recorder:
     def receipt_id(self, case: Case) -> str:
         """The id that the caller gets. The explanation stays in memory for a while."""
         protected = case.protected
-        explained = evidence.explanation(protected.findings, protected.decision)
+        explained = evidence.explanation(
+            protected.findings, protected.decision, protected.categories
+        )
         self._explanations.keep(case.rid, explained)
         return self.owned_id(case.rid, case.ask.principal)
 

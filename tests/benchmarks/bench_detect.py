@@ -20,8 +20,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
-from gateway.domain import Decision, Finding, Operator, Ruling
+from gateway.domain import Category, Decision, Finding, Operator, Ruling
 from gateway.errors import TripwireError
+from gateway.pii.categories import Categorizer
 from gateway.pii.mask import splice
 from gateway.pii.presidio.detector import PresidioDetector
 from gateway.pii.presidio.imports import import_presidio
@@ -131,9 +132,9 @@ def measured(cover: Cover, samples: Iterable[Sample]) -> Report:
 
 def masking(detector: PresidioDetector, *, everything: bool) -> Cover:
     """What a request would lose: detection, masking and the tripwire together."""
-    protector = Protector(detector, splice, lambda: datetime(2026, 1, 1, tzinfo=UTC))
+    protector = Protector(detector, splice, lambda: datetime(2026, 1, 1, tzinfo=UTC), Categorizer())
 
-    def decide(findings: Sequence[Finding]) -> Decision:
+    def decide(findings: Sequence[Finding], _categories: frozenset[Category]) -> Decision:
         return Decision(tuple(_ruling(f, everything=everything) for f in findings))
 
     def cover(text: str) -> Sequence[Mark]:

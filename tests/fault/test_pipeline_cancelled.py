@@ -23,6 +23,7 @@ from gateway.domain import (
     Usage,
 )
 from gateway.guards.registry import ALL as GUARDS
+from gateway.pii.categories import Categorizer
 from gateway.pii.mask import splice
 from gateway.pipeline import DeidentifyAsk, Parts, Pipeline
 from gateway.policy.decide import PolicySet
@@ -65,13 +66,14 @@ def house(tmp_path):
     with home.ledger(Options()) as ledger, ThreadPoolExecutor(1) as pool:
         site = Site(
             detector_digest="ab" * 32,
+            categories_digest="cd" * 32,
             isolation=lambda: "remote",
             deadline_s=1,
             retain_months=1,
             owner_key=bytes(32),
         )
         parts = Parts(
-            protector=Protector(Words(), splice, home.clock),
+            protector=Protector(Words(), splice, home.clock, Categorizer()),
             policies=lambda: PolicySet([load_policy(shipped("gdpr"))], []),
             engine=Model(),
             guards=GUARDS,

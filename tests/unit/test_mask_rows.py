@@ -8,6 +8,7 @@ import pytest
 
 from gateway.domain import Finding, Purpose, Role
 from gateway.masking import Run
+from gateway.pii.categories import Categorizer
 from gateway.pii.mask import splice
 from gateway.policy.decide import PolicySet
 from gateway.policy.load import load_policy, shipped
@@ -32,7 +33,7 @@ class Words:
 @pytest.fixture(scope="module")
 def run():
     policies = PolicySet([load_policy(shipped("gdpr"))], [])
-    guard = Protector(Words(), splice, lambda: NOW)
+    guard = Protector(Words(), splice, lambda: NOW, Categorizer())
     return Run(guard, policies, Role.RESEARCHER, Purpose.RESEARCH)
 
 
