@@ -32,7 +32,7 @@ _SET_MEMORY = 64 << 20  # bytes the prefilter's automaton may grow to before it 
 _ALWAYS = ""  # matches every text: if the set does not report it, the set gave up
 _CODE = (
     ("gateway.pii.presidio", ("detector", "imports", "loosen", "phones", "registry", "resolve")),
-    ("gateway.pii.recognizers", ("load", "folding", "vocabulary")),
+    ("gateway.pii.recognizers", ("load", "labelled", "folding", "vocabulary")),
     (
         "gateway.pii.recognizers.checks",
         ("__init__", "common", "companies", "europe", "objects", "world"),

@@ -24,6 +24,7 @@ import re2
 
 from gateway.errors import SettingsError
 from gateway.pii.recognizers.checks import CHECKS
+from gateway.pii.recognizers.labelled import ANNOUNCED, NO_NUMBER, label_pattern, spell
 from gateway.pii.recognizers.vocabulary import CHECKSUM_MARK, ENTITY_TYPES
 
 FILES = (
@@ -42,17 +43,6 @@ _LABEL_MIN_DIGITS_UNANNOUNCED = 4
 _POSSESSIVE = re.compile(rb"'[sS]?$")
 _WORD = re.compile(rb"[^ \t,]+")
 
-# A number word announces a number as surely as a colon does.
-_NUMBER_WORD = r"(?:numbers?|nos?\b\.?|nrs?\b\.?|num\b\.?|n°|nº|id\b|#|nummer|número|numéro|code)"
-_ANNOUNCED = re.compile(
-    rb"[:=#]|\xc2[\xb0\xba]|(?:numbers?|nos?|nrs?|num|id|nummer|n\xc3\xbamero|num\xc3\xa9ro)\b"
-    rb"|(?:no|nr|id)[ .:]*$",
-    re.IGNORECASE,
-)
-_PREFIX = (
-    r"(?:(?:patient|member|client|customer|user|person|subscriber|insured|policy|holder|employee|"
-    r"account|medical|health|billing|provider|case|court|legal|us|primary|secondary|doc)[ _-]?)?"
-)
 # Letters of the scripts that write capitals: Latin, Greek, Cyrillic. RE2's \\p{L} costs a thousand
 # instructions of UTF-8 ranges each time it stands in a pattern.
 _LETTERS = {
@@ -61,16 +51,6 @@ _LETTERS = {
     "L": "A-Za-z\u00c0-\u00d6\u00d8-\u024f\u0370-\u03ff\u0400-\u04ff",
     "M": "\u0300-\u036f",
 }
-_VALUE = r"[A-Za-z0-9]+(?:[-./_:][A-Za-z0-9]+)*"
-_SPACED_VALUE = (
-    r"(?:(?-i:[A-Z]{1,3}) )?" + _VALUE + r"(?: \d{2,}(?:[-./]\d+)*\b)*(?: (?-i:[A-Z])\b)?"
-)
-# What stands after a label and is no identifier: years, ages, doses, ordinals, file names.
-_NO_NUMBER = (
-    r"(?i)^(?:(?:19|20)\d\d|\d{1,3}[mf]|[\d.,/-]+[- ]?(?:years?|yrs?|yo|mg|mcg|ml|dl|g|kg|lbs?|mm|"
-    r"cm|days?|weeks?|months?|hours?|hrs?|h|min|st|nd|rd|th|x|times|units?|tablets?|pm|am)\b.*|"
-    r".*\.(?:pdf|docx?|txt|csv|xlsx?|jpe?g|png|json|py|html?))$"
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +106,8 @@ class Rule:
         value = data[start:end]
         if self.min_digits and not self._digits_suffice(value, data[whole:start]):
             return False
+        if self.announced_digits is not None and data[start - 1 : start + 1].isalpha():
+            return False  # the label is a part of a longer word
         if self.exclude is not None and self.exclude.search(value):
             return False
         if not self._stands_well(data, start, end):
@@ -146,7 +128,7 @@ class Rule:
         digits = sum(48 <= b <= 57 for b in value)  # noqa: PLR2004
         if digits < self.min_digits:
             return False
-        if self.announced_digits is None or _ANNOUNCED.search(before):
+        if self.announced_digits is None or ANNOUNCED.search(before):
             return True
         return digits >= max(self.announced_digits, self.min_digits)
 
@@ -159,12 +141,8 @@ def in_context(words: Any, data: bytes, start: int, end: int) -> bool:
 
 def context_pattern(words: list[str]) -> Any:
     """Any of ``words``, as whole words, in any case."""
-    spelled = "|".join(_spell(w) for w in words)
+    spelled = "|".join(spell(w) for w in words)
     return _compile("context", rf"(?i)(?:^|[^A-Za-z0-9])(?:{spelled})(?:[^A-Za-z0-9]|$)")
-
-
-def _spell(words: str) -> str:
-    return re.escape(words.strip()).replace(r"\ ", "[ _-]?")
 
 
 def _trim_name(data: bytes, start: int, end: int, stop: frozenset[bytes]) -> tuple[int, int]:
@@ -256,14 +234,9 @@ def _rule(row: Mapping[str, Any], macros: Mapping[str, str], stop: frozenset[byt
 def _label(row: Mapping[str, Any]) -> Rule:
     """A label, what may stand between, and the number it announces."""
     _require(row, _LABEL_KEYS)
-    words = sorted(row["words"], key=len, reverse=True)
-    spelled = "|".join(_spell(w) for w in words)
-    value = _SPACED_VALUE if row.get("spaced") else _VALUE
-    if row.get("strict"):
-        link = rf"(?:[ _-]?{_NUMBER_WORD}['\"]?\s*(?:is|was)?\s*[:=#(]?|['\"]?\s?[:=#])"
-    else:
-        link = rf"['\"]?(?:[ _-]?{_NUMBER_WORD}['\"]?)?\s*(?:is|was|ist|es|est|of)?\s*[-.:=#(]*"
-    pattern = rf"(?i)(?:\b|_){_PREFIX}(?:{spelled})\.?[ ]?\(?{link}\s*['\"]?(?P<v>{value})"
+    pattern, cue = label_pattern(
+        row["words"], strict=row.get("strict", False), spaced=row.get("spaced", False)
+    )
     compiled = _compile(row["id"], pattern)
     return Rule(
         id=row["id"],
@@ -271,8 +244,8 @@ def _label(row: Mapping[str, Any]) -> Rule:
         score=_LABEL_SCORE,
         pattern=compiled,
         group=compiled.groupindex["v"],
-        cue=rf"(?i)(?:{spelled})",
-        exclude=_compile(row["id"], _NO_NUMBER),
+        cue=cue,
+        exclude=_compile(row["id"], NO_NUMBER),
         min_digits=row["min_digits"],
         announced_digits=_LABEL_MIN_DIGITS_UNANNOUNCED,
     )
