@@ -74,7 +74,7 @@ def one(rng: Random, file: TemplateFile, held_out: bool) -> Example:
     """A text of one template, as it was written."""
     scope = grammar().scopes[file.name]
     for _ in range(HELD_OUT_DRAWS):
-        draw = Draw(rng, file.lang, scope, Makers(), held_out)
+        draw = Draw(rng, file.lang, scope, Makers(), held_out, file.names)
         draw.produce("start")
         if draw.used_held or not held_out:
             break

@@ -108,6 +108,8 @@ class TemplateFile:
     lang: str
     weight: int
     productions: Mapping[str, Production]
+    names: str = ""
+    """Key of ``values.names.SHARES`` for the persons; else the language."""
 
 
 class Parser:
@@ -220,13 +222,15 @@ def read_file(path: Path) -> TemplateFile:
         TemplateError: a line cannot be parsed, or a production has no alternatives.
 
     """
-    weight, current = 10, ""
+    weight, current, names = 10, "", ""
     found: dict[str, list[tuple[int, str, tuple[Node, ...]]]] = {}
     for number, line in logical_lines(path.read_text(encoding="utf-8")):
         if not line.strip() or line.startswith("#"):
             continue
         if line.startswith("%weight"):
             weight = int(line.split()[1])
+        elif line.startswith("%names"):
+            names = line.split()[1]
         elif m := re.fullmatch(r"@([a-z][a-z0-9_]*)\s*", line):
             current = m[1]
             found.setdefault(current, [])
@@ -244,7 +248,7 @@ def read_file(path: Path) -> TemplateFile:
             message = f"{path.name}: production {name} is empty"
             raise TemplateError(message)
         productions[name] = production(lines)
-    return TemplateFile(path.stem, path.stem.rpartition("shared-")[2][:2], weight, productions)
+    return TemplateFile(path.stem, path.stem.rpartition("shared-")[2][:2], weight, productions, names)
 
 
 def production(lines: Sequence[tuple[int, str, tuple[Node, ...]]]) -> Production:
@@ -270,6 +274,7 @@ class Draw:
     scope: Mapping[str, Production]
     values: Values
     held_out: bool = False
+    names: str = ""
     used_held: bool = False
     parts: list[str] = field(default_factory=list)
     length: int = 0

@@ -30,7 +30,7 @@ class Makers(Values):
         if not isinstance(known, names.Person):
             main = draw.persons.get("p1")
             family = main if variable[0] == "r" and isinstance(main, names.Person) else None
-            known = names.new_person(draw.rng, draw.lang, draw.held_out, sex, family)
+            known = names.new_person(draw.rng, draw.names or draw.lang, draw.held_out, sex, family)
             if variable != "person":
                 draw.persons[variable] = known
         draw.last_person = known

@@ -22,6 +22,9 @@ SHARES: Final[Mapping[str, str]] = {
     " ethiopian:2 somali:2 polish:2 russian:2 ukrainian:1 greek:1 italian:2 portuguese:2 french:1"
     " german:2 dutch:1 scandinavian:2 irish:3 jewish:2 native:1 pacific:1 haitian:1 balkan:1"
     " hungarian:1 baltic:1 armenian:1 african_american:3 southeast:1 script:1",
+    "europe": "turkish:14 polish:10 russian:12 ukrainian:6 balkan:8 romanian:5 greek:5 italian:6 french:6 german:8"
+    " hungarian:3 baltic:4 armenian:3 dutch:3 scandinavian:5 portuguese:3 hispanic:3 us:4 irish:2 arabic:3 persian:1"
+    " somali:1 pakistani:1 faker:10 invented:4",
     "es": "hispanic:62 faker:10 invented:5 portuguese:4 italian:3 arabic:3 french:2 german:2 chinese:2"
     " romanian:2 us:2 nigerian:1 ukrainian:1 pakistani:1",
     "fr": "french:52 faker:14 invented:5 arabic:8 portuguese:3 italian:3 nigerian:2 haitian:3"
@@ -29,7 +32,7 @@ SHARES: Final[Mapping[str, str]] = {
     "de": "german:52 faker:14 invented:5 turkish:7 polish:4 balkan:4 russian:3 arabic:3 italian:2"
     " greek:1 ukrainian:1 scandinavian:1 dutch:1 french:1 us:1",
 }
-"""Culture and weight, by language of the text; ``faker``, ``invented`` and ``script`` are made here."""
+"""Culture and weight, by language of the text or the ``%names`` of a file; ``faker``, ``invented`` and ``script`` are made here."""
 
 FAMILY_FIRST: Final = frozenset({"chinese", "vietnamese", "korean", "japanese", "hungarian"})
 TITLES: Final[Mapping[str, Mapping[str, Sequence[str]]]] = {
