@@ -284,6 +284,8 @@ class Draw:
     last_person: object = None
     muted: int = 0
     depth: int = 0
+    making: list[str] = field(default_factory=list)
+    """Slots whose production is at work; the same slot inside it takes the maker's or lexicon's value."""
 
     def write(self, text: str, label: str | None = None) -> None:
         if label and text and not self.muted:
@@ -355,12 +357,14 @@ class Draw:
 
     def value(self, name: str) -> str:
         """The text of a slot: from the production of its name, a value maker, or a lexicon."""
-        if name not in self.scope:
+        if name not in self.scope or name in self.making:
             return self.values.make(self, name)
+        self.making.append(name)
         before, length = len(self.parts), self.length
         self.muted += 1
         self.produce(name)
         self.muted -= 1
+        self.making.remove(name)
         value = "".join(self.parts[before:])
         del self.parts[before:]
         self.length = length
