@@ -48,6 +48,7 @@ class Use:
     nearly anything. ``cue``: a prefilter written by hand where loosening gives a poor one.
     ``linear``: patterns, by a part of their names, that RE2 runs in the place of Presidio, whose
     backtracking takes most of a second for a few hundred hostile bytes; no checksum goes with them.
+    ``weak``: its checksum passes one number in about ten, and is no proof for the tripwire.
     """
 
     recognizer: str
@@ -60,11 +61,15 @@ class Use:
     context: tuple[str, ...] = ()
     score: float = 0.6
     linear: str = ""
+    weak: bool = False
 
 
 _PASSPORT = ("passport", "travel document", "reisepass", "pasaporte", "passeport", "passaporto")
 _PLATE = ("plate", "plates", "registration", "kennzeichen", "matrícula", "immatriculation")
-_DRIVER = ("driver", "drivers", "driving", "license", "licence", "permit", "dl", "führerschein")
+_DRIVER = (
+    "driver", "drivers", "driver's", "driving", "driving license", "driving licence", "license no",
+    "license number", "licence number", "führerschein",
+)  # fmt: skip
 
 USES: tuple[Use, ...] = (
     # Generic.
@@ -89,7 +94,7 @@ USES: tuple[Use, ...] = (
     Use("UuidRecognizer", "ID_NUMBER", Gate.OPEN),
     # United States.
     Use("AbaRoutingRecognizer", "ACCOUNT_NUMBER"),
-    Use("MedicalLicenseRecognizer", "LICENSE", Gate.CHECKSUM),
+    Use("MedicalLicenseRecognizer", "LICENSE", Gate.CHECKSUM, weak=True),
     Use("UsBankRecognizer", "ACCOUNT_NUMBER", context=("account", "acct", "bank", "routing")),
     Use(
         "UsClaimNumberRecognizer",
@@ -107,7 +112,7 @@ USES: tuple[Use, ...] = (
     Use("UsItinRecognizer", "TAX_ID", open_from=0.5),
     Use("UsLicenseRecognizer", "LICENSE", context=_DRIVER),
     Use("UsMbiRecognizer", "HEALTH_PLAN", Gate.OPEN),
-    Use("UsNpiRecognizer", "LICENSE", Gate.CHECKSUM),
+    Use("UsNpiRecognizer", "LICENSE", Gate.CHECKSUM, weak=True),
     Use("UsPassportRecognizer", "PASSPORT", context=_PASSPORT),
     Use(
         "UsPrescriptionNumberRecognizer",
@@ -130,7 +135,7 @@ USES: tuple[Use, ...] = (
     ),
     Use("UsSsnRecognizer", "US_SSN", open_from=0.5, score=0.8),
     # United Kingdom, Canada, Australia.
-    Use("NhsRecognizer", "NATIONAL_ID", Gate.CHECKSUM, require=r"^[\d ]+$"),
+    Use("NhsRecognizer", "NATIONAL_ID", Gate.CHECKSUM, require=r"^[\d ]+$", weak=True),
     Use("UkDrivingLicenceRecognizer", "LICENSE", Gate.OPEN),
     Use("UkNinoRecognizer", "NATIONAL_ID", Gate.OPEN),
     Use("UkPassportRecognizer", "PASSPORT", context=_PASSPORT),
@@ -165,19 +170,19 @@ USES: tuple[Use, ...] = (
     Use("ItIdentityCardRecognizer", "NATIONAL_ID"),
     Use("ItPassportRecognizer", "PASSPORT", context=_PASSPORT),
     Use("ItVatCodeRecognizer", "TAX_ID", context=("piva", "p.iva", "partita iva")),
-    Use("PlPeselRecognizer", "NATIONAL_ID", Gate.CHECKSUM),
-    Use("SeOrganisationsnummerRecognizer", "TAX_ID", Gate.CHECKSUM, skip="Weak"),
+    Use("PlPeselRecognizer", "NATIONAL_ID", Gate.CHECKSUM, weak=True),
+    Use("SeOrganisationsnummerRecognizer", "TAX_ID", Gate.CHECKSUM, skip="Weak", weak=True),
     Use("SePersonnummerRecognizer", "NATIONAL_ID", Gate.CHECKSUM, skip="Weak"),
     Use("TrLicensePlateRecognizer", "VEHICLE_ID", context=_PLATE),
     Use("TrNationalIdRecognizer", "NATIONAL_ID", Gate.CHECKSUM),
     # Asia and Africa.
-    Use("InAadhaarRecognizer", "NATIONAL_ID", Gate.CHECKSUM),
+    Use("InAadhaarRecognizer", "NATIONAL_ID", Gate.CHECKSUM, weak=True),
     Use("InGstinRecognizer", "TAX_ID", Gate.EITHER),
     Use("InPanRecognizer", "TAX_ID", open_from=0.5, skip="Low"),
     Use("InPassportRecognizer", "PASSPORT", context=_PASSPORT),
     Use("InVehicleRegistrationRecognizer", "VEHICLE_ID", context=_PLATE),
     Use("InVoterRecognizer", "NATIONAL_ID"),
-    Use("KrBrnRecognizer", "TAX_ID", Gate.CHECKSUM),
+    Use("KrBrnRecognizer", "TAX_ID", Gate.CHECKSUM, weak=True),
     Use("KrDriverLicenseRecognizer", "LICENSE"),
     Use("KrFrnRecognizer", "NATIONAL_ID", Gate.OPEN, require="-"),
     Use("KrPassportRecognizer", "PASSPORT", context=_PASSPORT),
@@ -189,7 +194,7 @@ USES: tuple[Use, ...] = (
     Use("PhUmidRecognizer", "NATIONAL_ID", open_from=0.5),
     Use("SgFinRecognizer", "NATIONAL_ID", open_from=0.5),
     Use("SgUenRecognizer", "TAX_ID", Gate.CHECKSUM),
-    Use("ThTninRecognizer", "NATIONAL_ID", Gate.CHECKSUM),
+    Use("ThTninRecognizer", "NATIONAL_ID", Gate.CHECKSUM, weak=True),
     Use("ZaCompanyRegistrationRecognizer", "TAX_ID", Gate.EITHER),
     Use("ZaDriverLicenseRecognizer", "LICENSE", context=_DRIVER),
     Use("ZaIdNumberRecognizer", "NATIONAL_ID", Gate.CHECKSUM),
@@ -284,7 +289,8 @@ class PresidioRule:
             self.context, data, start, end
         ):
             return None
-        source = self.id + CHECKSUM_MARK if validated else self.id
+        proven = validated and not self.use.weak
+        source = self.id + CHECKSUM_MARK if proven else self.id
         return Candidate(self.entity_type, start, end, self.use.score, source)
 
 
