@@ -9,6 +9,7 @@ import json
 import sys
 from datetime import timedelta
 from enum import StrEnum
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
@@ -145,6 +146,45 @@ def mask(
     if not jsonl:
         fail("say --jsonl: rows of JSON are the only format so far.")
     sys.exit(mask_jsonl(sys.stdin.buffer, sys.stdout.buffer, role, purpose, tuple(policy or ())))
+
+
+@app.command()
+def evaluate(
+    gold: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="Marked texts.")],
+    role: Annotated[Role, typer.Option(help="Whose rules apply.")] = Role.CLINICIAN,
+    purpose: Annotated[Purpose, typer.Option(help="What for.")] = Purpose.TREATMENT,
+    policy: Annotated[
+        list[str] | None, typer.Option(help="A policy on top of those in force. Repeatable.")
+    ] = None,
+    ignore: Annotated[
+        list[str] | None, typer.Option(help="A label that counts neither way. Repeatable.")
+    ] = None,
+    errors: Annotated[
+        int, typer.Option("--show", min=0, help="Print so many errors, text and all.")
+    ] = 0,
+    plot: Annotated[Path | None, typer.Option(help="Write the figures as an SVG.")] = None,
+    output: Format = Output.TEXT,
+) -> None:
+    """Score masking on a site's own marked texts: leaks, over-redaction, intervals.
+
+    GOLD holds one JSON object a line: {"id", "text", "spans": [[start, end, label], ...]}.
+    """
+    from gateway import evaluating, log
+    from gateway.engine.wall import harden_process
+
+    log.configure()
+    harden_process()
+    with gold.open("rb") as source:
+        report, scored = evaluating.evaluate(
+            source, role, purpose, tuple(policy or ()), frozenset(ignore or ())
+        )
+    shown = list(islice(evaluating.errors(scored), errors))
+    if plot is not None:
+        evaluating.plot(report, plot)
+    if output is Output.JSON:
+        typer.echo(json.dumps(evaluating.as_json(report, shown), indent=2))
+    else:
+        evaluating.print_report(report, shown)
 
 
 # --- keys -----------------------------------------------------------------------------------------

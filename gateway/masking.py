@@ -21,7 +21,7 @@ from gateway.domain import Category, Decision, Finding, Principal, Purpose, Role
 from gateway.errors import GatewayError, PolicyDeniedError
 from gateway.pii.tables import load as tables
 from gateway.policy.decide import PolicySet, admit, decide
-from gateway.protect import Protector
+from gateway.protect import Protected, Protector
 from gateway.settings import home_from_environment, load
 
 BAD_ROW = "bad_row"
@@ -81,8 +81,15 @@ class Run:
         except Exception:  # noqa: BLE001 - whatever it is, the other rows are not lost for it
             return self._error(row.id, GatewayError.code)
 
+    def protect(self, text: str, language: str | None = None) -> tuple[str, Protected]:
+        """One text as this run masks it.
+
+        Raises: as ``Protector.protect_text``.
+        """
+        return self._guard.protect_text(text, self._decide, language)
+
     def _masked(self, row: Row) -> bytes:
-        text, protected = self._guard.protect_text(row.text, self._decide, row.language)
+        text, protected = self.protect(row.text, row.language)
         if protected.masked is None:
             return self._error(row.id, PolicyDeniedError.code)
         self.rows["masked"] += 1
