@@ -73,7 +73,13 @@ _DRIVER = (
 
 USES: tuple[Use, ...] = (
     # Generic.
-    Use("CreditCardRecognizer", "CREDIT_CARD", Gate.CHECKSUM, score=0.9),
+    Use(
+        "CreditCardRecognizer",
+        "CREDIT_CARD",
+        Gate.CHECKSUM,
+        require=r"^3|^(?:\D*\d){12,14}$|^(?:\D*\d){16,19}$",  # fifteen digits: an IMEI
+        score=0.9,
+    ),
     Use("CryptoRecognizer", "CRYPTO", Gate.CHECKSUM, score=0.95),
     Use("DateRecognizer", "DATE_TIME", open_from=0.6, require=r"\d{4}|/|[A-Za-z]|^\d\d\.\d\d\."),
     Use("EmailRecognizer", "EMAIL_ADDRESS", Gate.OPEN, cue="@", score=0.85),

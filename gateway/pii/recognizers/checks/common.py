@@ -80,3 +80,11 @@ def is_date(year: int, month: int, day: int) -> bool:
 def number(ds: Sequence[int]) -> int:
     """Read ``ds`` as one decimal number."""
     return int("".join(map(str, ds)) or "0")
+
+
+def icao(text: str) -> bool:
+    """ICAO 9303-3 section 4.9: weights 7 3 1 over digits, letters from A = 10, and ``<`` as 0."""
+    if len(text) < 2 or not text.isascii() or not text[-1].isdecimal():  # noqa: PLR2004
+        return False
+    values = [0 if c == "<" else int(c, 36) for c in text[:-1]]
+    return sum(v * (7, 3, 1)[i % 3] for i, v in enumerate(values)) % 10 == int(text[-1])

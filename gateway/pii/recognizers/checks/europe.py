@@ -9,6 +9,7 @@ from __future__ import annotations
 from gateway.pii.recognizers.checks.common import (
     compact,
     digits,
+    icao,
     is_date,
     luhn,
     number,
@@ -132,14 +133,6 @@ def france_tax(value: str) -> bool:
 def germany_card(value: str) -> bool:
     """Personalausweis, Reisepass: ICAO 9303 weights 7 3 1, letters from A = 10, tenth place."""
     return icao(compact(value))
-
-
-def icao(text: str) -> bool:
-    """ICAO 9303-3 section 4.9: weights 7 3 1 over digits, letters from A = 10, and ``<`` as 0."""
-    if len(text) < 2 or not text.isascii() or not text[-1].isdecimal():
-        return False
-    values = [0 if c == "<" else int(c, 36) for c in text[:-1]]
-    return sum(v * (7, 3, 1)[i % 3] for i, v in enumerate(values)) % 10 == int(text[-1])
 
 
 def greece(value: str) -> bool:

@@ -5,8 +5,14 @@ from __future__ import annotations
 import math
 from collections import Counter
 
-from gateway.pii.recognizers.checks.common import compact, digits, luhn, mod_97_10, weighted
-from gateway.pii.recognizers.checks.europe import icao
+from gateway.pii.recognizers.checks.common import (
+    compact,
+    digits,
+    icao,
+    luhn,
+    mod_97_10,
+    weighted,
+)
 
 # ruff: noqa: PLR2004 - lengths, weights and moduli are the schemes themselves
 
