@@ -1,0 +1,30 @@
+"""The card of the model as it is written: ``export.py`` and ``calibrate.py`` fill it in."""
+
+from __future__ import annotations
+
+FILE = "cloister-ner.bin"
+CARD = """# What the tagger has to know of its model. Read CARD.md for what it is and is not.
+name = "cloister-ner"
+file = "{file}"
+sha256 = "{sha256}"
+license = "Apache-2.0"
+
+[decoding]
+low = {low}    # tokens at least this likely to be part of an identifier are found
+sure = {sure}  # and kept apart from those at least this likely
+
+# The score of a span is a probability: slope and offset are applied to the logit of the mean
+# over its tokens. Spans that score less than the floor are not reported.
+[labels]
+{labels}
+"""
+
+
+def written(
+    sha256: str, curves: dict[str, tuple[float, float, float]], low: float, sure: float
+) -> str:
+    lines = [
+        f"{label} = {{ slope = {a:.3f}, offset = {b:.3f}, floor = {c:.2f} }}"
+        for label, (a, b, c) in curves.items()
+    ]
+    return CARD.format(file=FILE, sha256=sha256, low=low, sure=sure, labels="\n".join(lines))

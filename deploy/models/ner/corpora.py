@@ -1,0 +1,201 @@
+"""The shared corpora as pieces: each label mapped to the set of labels it may stand for."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from deploy.models.ner.pieces import ANYTHING, Piece, allow, disjoint, folded
+
+CORPORA = Path(__file__).parents[4] / "shared" / "corpora"
+
+TITLE = re.compile(
+    r"\b(Mr|Mrs|Ms|Miss|Mx|Herrn?|Frau|Mme|Mlle|M|Monsieur|Madame|Sr|Sra|Srta|Don|Doña|Señora?"
+    r"|D|Dª|Dña)\.?[ ]+$"
+)
+_LOOSE_TITLE = allow("O PERSON")
+_MONTHS = re.compile(
+    r"(?i)jan|feb|m[aä]r|apr|abr|ma[iy]|jun|jul|aug|ago|sep|oct|okt|nov|de[cz]|ene|[./-]"
+)
+_UNNAMED = "O DATE_TIME YEAR AGE DEMOGRAPHIC PHONE_NUMBER EMAIL_ADDRESS URL ZIP_CODE ID_NUMBER"
+_CROWD = {  # corpora that label persons, places and organisations alone
+    "PER": "PERSON", "person": "PERSON",
+    "LOC": "LOCATION REGION", "location": "LOCATION REGION ORGANIZATION",
+    "ORG": "ORGANIZATION AUTHORITY", "group": "ORGANIZATION AUTHORITY REGION",
+    "corporation": "ORGANIZATION AUTHORITY",
+}  # fmt: skip
+
+_MEDDOCAN = {
+    "NOMBRE_SUJETO_ASISTENCIA": "PERSON", "NOMBRE_PERSONAL_SANITARIO": "PERSON",
+    "CALLE": "LOCATION", "PAIS": "REGION", "EDAD_SUJETO_ASISTENCIA": "DEMOGRAPHIC AGE",
+    "SEXO_SUJETO_ASISTENCIA": "DEMOGRAPHIC", "FAMILIARES_SUJETO_ASISTENCIA": "DEMOGRAPHIC PERSON",
+    "PROFESION": "DEMOGRAPHIC", "OTROS_SUJETO_ASISTENCIA": "DEMOGRAPHIC O ID_NUMBER",
+    "HOSPITAL": "ORGANIZATION", "INSTITUCION": "ORGANIZATION AUTHORITY",
+    "CENTRO_SALUD": "ORGANIZATION", "CORREO_ELECTRONICO": "EMAIL_ADDRESS",
+    "NUMERO_TELEFONO": "PHONE_NUMBER", "NUMERO_FAX": "PHONE_NUMBER",
+}  # fmt: skip
+
+_ANON = {
+    "PERSON_NAME": "PERSON", "ORGANIZATION_NAME": "ORGANIZATION", "STREET_ADDRESS": "LOCATION",
+    "LOCATION_NAME": "LOCATION", "LATITUDE_LONGITUDE": "LOCATION", "POSTAL_CODE": "ZIP_CODE",
+    "PHONE_NUMBER": "PHONE_NUMBER", "EMAIL_ADDRESS": "EMAIL_ADDRESS", "URL": "URL",
+    "DATE_OF_BIRTH": "DATE_TIME YEAR", "TIMESTAMP": "DATE_TIME",
+    "USERNAME": "ID_NUMBER O", "SOCIAL_MEDIA_HANDLE": "ID_NUMBER O",
+    "AGE": "AGE DEMOGRAPHIC O", "JOB_TITLE": "DEMOGRAPHIC O", "ETHNICITY": "DEMOGRAPHIC O",
+    "NATIONALITY": "DEMOGRAPHIC O", "GENDER": "DEMOGRAPHIC O", "MARITAL_STATUS": "DEMOGRAPHIC O",
+    "MEDICATION_NAME": "O", "HEALTH_CONDITION": "O", "PROCEDURE_NAME": "O", "VEHICLE_MODEL": "O",
+    "HOUSEHOLD_SIZE": "O", "SALARY": "O", "POLITICAL_OPINION": "O", "RELIGIOUS_BELIEF": "O",
+    "EDUCATION_LEVEL": "O",
+}  # fmt: skip
+"""What is not named here is a number of some kind."""
+
+
+def rows(name: str) -> Iterator[dict[str, Any]]:
+    path = CORPORA / f"{name}.jsonl"
+    if path.exists():
+        with path.open(encoding="utf-8") as lines:
+            yield from map(json.loads, lines)
+
+
+def half(row: dict[str, Any]) -> bool:
+    """Whether ``row`` is in the half that is trained on."""
+    return hashlib.sha256(str(row["id"]).encode()).digest()[0] < 128  # noqa: PLR2004
+
+
+def _tab(text: str, span: list[Any]) -> int:
+    label, level, value = span[2], span[3], text[span[0] : span[1]]
+    if label == "PERSON":
+        return allow("PERSON")
+    if label == "DATETIME":
+        if re.fullmatch(r"\d{4}s?", value):
+            return allow("YEAR")
+        if re.search(r"\d", value) and _MONTHS.search(value):
+            return allow("DATE_TIME")
+        return allow("DATE_TIME YEAR O")
+    if label == "LOC":
+        return allow("LOCATION REGION")
+    if label == "ORG":
+        loose = " O" if level == "NO_MASK" else ""
+        return allow("ORGANIZATION AUTHORITY REGION" + loose)
+    if label == "CODE":
+        return allow("ID_NUMBER")
+    if label == "DEM":
+        return allow("DEMOGRAPHIC AGE O AUTHORITY")
+    return ANYTHING if label == "MISC" else allow("O ID_NUMBER DATE_TIME")
+
+
+def _meddocan(text: str, span: list[Any]) -> int:
+    label, value = span[2], text[span[0] : span[1]]
+    if label == "TERRITORIO":
+        return allow("ZIP_CODE" if value[-1:].isdigit() else "LOCATION REGION")
+    if label == "FECHAS":
+        return allow("YEAR" if re.fullmatch(r"\d{4}", value) else "DATE_TIME")
+    return allow(_MEDDOCAN.get(label, "ID_NUMBER"))
+
+
+def _crowd(text: str, span: list[Any]) -> int:
+    value = text[span[0] : span[1]]
+    odd = "@" in value + text[max(0, span[0] - 2) : span[0]] or "#" in value or "http" in value
+    if odd or value.isdigit():
+        return ANYTHING
+    if span[2] == "PER" and value.lower() in {"borrower", "lender"}:
+        return allow("O")
+    if value.lower() == "bank":
+        return allow("O ORGANIZATION")
+    known = _CROWD.get(span[2])
+    return allow(known) if known else ANYTHING
+
+
+def _anon(text: str, span: list[Any]) -> int:
+    known = _ANON.get(span[2], "ID_NUMBER")
+    return allow("LOCATION ZIP_CODE REGION") if known == "LOCATION" else allow(known)
+
+
+Reader = Callable[[str, list[Any]], int]
+
+
+def piece(row: dict[str, Any], read: Reader, rest: int) -> Piece:
+    text = row["text"]
+    spans = [(s[0], s[1], read(text, s)) for s in row["spans"]]
+    for start, _, bits in list(spans):
+        title = TITLE.search(text, max(0, start - 12), start) if bits == allow("PERSON") else None
+        if title:  # whether a title is part of a name differs between corpora
+            spans.append((title.start(), start, _LOOSE_TITLE))
+            spans = [(a, b, c | allow("PERSON") if a == start else c) for a, b, c in spans]
+    return folded(Piece(text, disjoint(spans), rest, row["lang"]))
+
+
+_SOME_NAME = re.compile(
+    r"\b(?:Mr|Mrs|Ms|Miss|Dr)\.? ([A-Z][a-z]+)|^([A-Z][a-z]+ [A-Z][a-z]+) is ", re.MULTILINE
+)
+
+
+def _notes(row: dict[str, Any]) -> Piece:
+    """A visit note; the names in it are found by their titles, other names may be anything."""
+    text = row["text"]
+    names = {w for m in _SOME_NAME.finditer(text) for w in (m[1] or m[2]).split()}
+    person = allow("PERSON")
+    spans = []
+    if names:
+        some = "|".join(sorted(map(re.escape, names)))
+        pattern = rf"\b(?:(?:Mr|Mrs|Ms|Miss)\.? )?(?:{some})(?: (?:{some}))*\b"
+        spans = [(m.start(), m.end(), person) for m in re.finditer(pattern, text)]
+    lowered = set(re.findall(r"\b[a-z]+\b", text))
+    for match in re.finditer(r"(?<=[a-z,] )[A-Z][a-z]+\b", text):
+        if match[0].lower() not in lowered:
+            spans.append(
+                (
+                    match.start(),
+                    match.end(),
+                    allow("O PERSON LOCATION ORGANIZATION REGION DATE_TIME AUTHORITY"),
+                )
+            )
+    rest = allow("O DATE_TIME YEAR DEMOGRAPHIC AGE")
+    return folded(Piece(text, disjoint(spans), rest, "en"))
+
+
+def training() -> dict[str, list[Piece]]:
+    """Every piece that is trained on, by corpus."""
+    unnamed = allow(_UNNAMED)
+    found = {
+        "tab144": [
+            piece(r, _tab, allow("O DEMOGRAPHIC AUTHORITY"))
+            for r in rows("tab144") if r["split"] == "train"
+        ],
+        "meddocan": [
+            piece(r, _meddocan, allow("O")) for r in rows("meddocan") if r["split"] == "train"
+        ],
+        "wnut17": [piece(r, _crowd, unnamed) for r in rows("wnut17") if r["split"] == "train"],
+        "btc": [piece(r, _crowd, unnamed) for r in rows("btc")],
+        "wikigold": [piece(r, _crowd, unnamed) for r in rows("wikigold") if half(r)],
+        "sec": [piece(r, _crowd, unnamed) for r in rows("sec-filings")],
+        "notes": [_notes(r) for r in rows("aci-bench-notes") if r["split"] == "train"],
+    }  # fmt: skip
+    for name in ("clinical", "legal", "adversarial"):
+        rest = allow("O DEMOGRAPHIC AUTHORITY REGION AGE YEAR")
+        found[f"anon-{name}"] = [
+            _with_unlabelled(piece(r, _anon, rest)) for r in rows(f"pii-anon-{name}") if half(r)
+        ]
+    return found
+
+
+def _with_unlabelled(piece: Piece) -> Piece:
+    """Names, dates and codes that the templates hold beside the labelled values may be anything."""
+    loose = allow(
+        "O PERSON DATE_TIME ID_NUMBER LOCATION ORGANIZATION PHONE_NUMBER URL EMAIL_ADDRESS ZIP_CODE"
+    )
+    shapes = r"(?<![.!?:] )(?<!\n)(?<!^)\b[A-Z][a-z]+\b|\S*\d\S*"
+    others = [(m.start(), m.end(), loose) for m in re.finditer(shapes, piece.text)]
+    free = []
+    taken = piece.spans
+    k = 0
+    for span in others:
+        while k < len(taken) and taken[k][1] <= span[0]:
+            k += 1
+        if k == len(taken) or taken[k][0] >= span[1]:
+            free.append(span)
+    return Piece(piece.text, disjoint([*taken, *free]), piece.rest, piece.lang)

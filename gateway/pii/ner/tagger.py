@@ -1,0 +1,190 @@
+"""The tagger: our own trained model as spans of a text, each with the probability that it is right.
+
+``Tagger.load`` reads the one file beside it and refuses it when it is not the one that
+``card.toml`` names. A tagger is immutable and may be shared by threads. What it finds in a text
+depends on that text alone, never on what else is in the call.
+
+Each token has a probability to be part of an identifier (not to be outside). Tokens above ``low``
+are found, those above ``sure`` apart from those below, so that doubtful words beside a certain name
+do not widen it. A run of found tokens is cut where the model sees a new identifier begin; its label
+is the most probable one over the run, its score the mean probability of its tokens, calibrated.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import tomllib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+from pathlib import Path
+from types import MappingProxyType
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gateway.errors import SettingsError
+from gateway.pii.ner import features
+from gateway.pii.ner.network import LABELS, Floats, Network
+
+HERE = Path(__file__).parent
+_AT_ONCE = 200_000  # characters read at once; bounds memory, not results
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """Characters ``start`` to ``end`` of a text, with a type and a probability."""
+
+    start: int
+    end: int
+    label: str
+    score: float
+
+
+@dataclass(frozen=True, slots=True)
+class Card:
+    """What ``card.toml`` says of the model: thresholds, and for each label its calibration.
+
+    ``curves``: (slope, offset) on the logit of the mean probability. ``floors``: the least score
+    that is reported.
+    """
+
+    sha256: str
+    low: float
+    sure: float
+    curves: Mapping[str, tuple[float, float]]
+    floors: Mapping[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Tagger:
+    """``digest``: SHA-256 (hex) over the code of this package, the card and the model's file."""
+
+    digest: str
+    network: Network = field(repr=False)
+    card: Card = field(repr=False)
+
+    @classmethod
+    def load(cls, folder: Path = HERE) -> Tagger:
+        """The tagger of ``folder``, which holds ``card.toml`` and the model's file.
+
+        Raises:
+            SettingsError: a file is missing, or the model is not the one that the card names.
+        """
+        try:
+            card_bytes = (folder / "card.toml").read_bytes()
+            values = tomllib.loads(card_bytes.decode())
+            data = (folder / values["file"]).read_bytes()
+            card = _card(values)
+        except (OSError, ValueError, KeyError, TypeError):
+            raise SettingsError("The name model or its card is missing or unreadable.") from None
+        if hashlib.sha256(data).hexdigest() != card.sha256:
+            raise SettingsError("The name model is not the file that its card names.")
+        try:
+            network = Network.from_bytes(data)
+        except (ValueError, KeyError, TypeError):
+            raise SettingsError("The name model is not a file of this kind.") from None
+        code = b"".join((HERE / name).read_bytes() for name in _CODE)
+        digest = hashlib.sha256(code + card_bytes + card.sha256.encode()).hexdigest()
+        return cls(digest, network, card)
+
+    @property
+    def entity_types(self) -> frozenset[str]:
+        """Every label that a span can have."""
+        return frozenset(LABELS)
+
+    def spans(self, texts: Sequence[str]) -> list[list[Span]]:
+        """Spans of each folded text (``recognizers/folding.py``): sorted and disjoint."""
+        found: list[list[Span]] = []
+        for group in _groups(texts):
+            read = features.read(group)
+            forms = self.network.forms(read)
+            bounds = np.searchsorted(read.texts, np.arange(len(group) + 1))
+            for low, high in pairwise(bounds):
+                tags = self.network.tags(forms, read.forms[low:high], read.small[low:high])
+                part = slice(low, high)
+                found.append(
+                    self._spans(tags, read.starts[part], read.ends[part], read.breaks[part])
+                )
+        return found
+
+    def _spans(
+        self,
+        tags: Floats,
+        starts: NDArray[np.int64],
+        ends: NDArray[np.int64],
+        breaks: NDArray[np.bool_],
+    ) -> list[Span]:
+        inside = 1 - tags[:, 0]
+        taken = inside >= self.card.low
+        if not taken.any():
+            return []
+        first, last = _runs(tags, inside, taken, sure=self.card.sure)
+        found = []
+        by_label = tags[:, 1::2] + tags[:, 2::2]
+        for a, b in zip(first.tolist(), last.tolist(), strict=True):
+            while a < b and breaks[b - 1]:
+                b -= 1  # noqa: PLW2901 - a line break at the end is no part
+            while a < b and breaks[a]:
+                a += 1  # noqa: PLW2901
+            if a == b:
+                continue
+            label = LABELS[int(by_label[a:b].sum(0).argmax())]
+            score = self._calibrated(label, float(inside[a:b].mean()))
+            if score >= self.card.floors[label]:
+                found.append(Span(int(starts[a]), int(ends[b - 1]), label, score))
+        return found
+
+    def _calibrated(self, label: str, mean: float) -> float:
+        slope, offset = self.card.curves[label]
+        mean = min(max(mean, 1e-4), 1 - 1e-4)
+        logit = slope * np.log(mean / (1 - mean)) + offset
+        return round(float(1 / (1 + np.exp(-logit))), 3)
+
+
+_CODE = ("features.py", "network.py", "tagger.py")
+
+
+def _runs(
+    tags: Floats, inside: Floats, taken: NDArray[np.bool_], *, sure: float
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """First tokens of the runs, and the tokens after their last."""
+    certain = inside >= sure
+    begins = tags[:, 1::2].sum(1)
+    opens = taken.copy()
+    opens[1:] &= ~taken[:-1] | (certain[1:] != certain[:-1]) | (begins[1:] > 0.5 * inside[1:])
+    first = np.flatnonzero(opens)
+    closes = taken.copy()
+    closes[:-1] &= ~taken[1:] | opens[1:]
+    return first, np.flatnonzero(closes) + 1
+
+
+def _groups(texts: Sequence[str]) -> Iterator[list[str]]:
+    """``texts`` in order, in groups of a bounded number of characters."""
+    group: list[str] = []
+    size = 0
+    for text in texts:
+        if group and size + len(text) > _AT_ONCE:
+            yield group
+            group, size = [], 0
+        group.append(text)
+        size += len(text)
+    if group:
+        yield group
+
+
+def _card(values: Mapping[str, object]) -> Card:
+    decoding, labels = values["decoding"], values["labels"]
+    if not isinstance(decoding, dict) or not isinstance(labels, dict):
+        raise TypeError
+    curves = {
+        label: (float(labels[label]["slope"]), float(labels[label]["offset"])) for label in LABELS
+    }
+    floors = {label: float(labels[label]["floor"]) for label in LABELS}
+    return Card(
+        str(values["sha256"]),
+        float(decoding["low"]),
+        float(decoding["sure"]),
+        MappingProxyType(curves),
+        MappingProxyType(floors),
+    )
