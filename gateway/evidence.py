@@ -117,7 +117,7 @@ def explanation(
     With it an auditor can decide again: what was found, and the data categories of the request.
     """
     return {
-        "categories": sorted(categories),
+        "categories": sorted(each.value for each in categories),
         "findings": [
             {
                 "entity_type": finding.entity_type,
