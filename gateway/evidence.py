@@ -32,6 +32,7 @@ from gateway.pii.restore import Report
 PERSON = "PERSON"
 OTHER = "OTHER"
 _FEW, _MANY = 2, 5
+_KINDS = {"categories": "detector:categories"}  # what tells data categories is a detector as well
 
 
 def who(ask: Ask) -> dict[str, object]:
@@ -78,7 +79,7 @@ def citations(decision: Decision) -> set[Citation]:
 def digests(policies: Sequence[PolicyRef], **others: str) -> dict[str, str]:
     """Digests by what they are of; those that are empty (a remote model's) are left out."""
     named = {f"policy:{ref.name}": ref.digest for ref in policies}
-    named.update({kind: digest for kind, digest in others.items() if digest})
+    named.update({_KINDS.get(kind, kind): digest for kind, digest in others.items() if digest})
     return named
 
 
