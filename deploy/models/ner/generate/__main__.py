@@ -42,7 +42,7 @@ def main() -> None:
         bad = check()
         print("\n".join(bad) or "every name is defined")
         sys.exit(bool(bad))
-    begun, clean, chars = time.perf_counter(), 0, 0
+    begun, clean, chars = time.process_time(), 0, 0
     stream = examples(
         args.seed, args.count, args.held_out, langs=args.lang or ("en", "es", "fr", "de"), files=args.file or (), noisy=not args.calm
     )  # fmt: skip
@@ -54,7 +54,7 @@ def main() -> None:
         elif not args.speed:
             print(f"--- {example.file}{' (clean)' if example.clean else ''}\n{coloured(example, args.plain)}")
     if args.speed:
-        seconds = time.perf_counter() - begun
+        seconds = time.process_time() - begun
         print(f"{args.count / seconds:.0f} examples/s, {chars / args.count:.0f} characters each, {clean / args.count:.1%} clean")
 
 

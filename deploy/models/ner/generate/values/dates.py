@@ -122,7 +122,11 @@ def date(d: Draw) -> str:
 
 def dob(d: Draw) -> str:
     that = day(d, born=True)
-    return numeric(d, that) if d.rng.random() < 0.7 else long(d, that)  # noqa: PLR2004
+    for _ in range(4):
+        text = numeric(d, that) if d.rng.random() < 0.7 else long(d, that)  # noqa: PLR2004
+        if f"{that.year % 100:02d}" in text[-4:] or f"{that.year}" in text:
+            break
+    return text
 
 
 def datetime(d: Draw) -> str:

@@ -104,7 +104,7 @@ def read_culture(path: Path) -> Culture:
         kind, _, names = line.partition(":")
         if kind in found:
             found[kind] += [n.replace("_", " ") for n in names.split()]
-    return Culture(path.stem, *(tuple(dict.fromkeys(found[k])) for k in "fms"))
+    return Culture(path.stem, *(Listed(dict.fromkeys(found[k])) for k in "fms"))
 
 
 @cache
@@ -114,14 +114,14 @@ def faker_cultures() -> tuple[Culture, ...]:
     done = []
     for info in sorted(pkgutil.iter_modules(package.__path__), key=lambda i: i.name):
         provider = importlib.import_module(f"faker.providers.person.{info.name}").Provider
-        lists = []
+        lists: list[Listed] = []
         for names in (
             ("first_names_female", "first_names"), ("first_names_male", "first_names"), ("last_names",)
         ):  # fmt: skip
             values: list[str] = []
             for attribute in names:
                 values = values or [str(v).strip() for v in getattr(provider, attribute, None) or ()]
-            lists.append(tuple(dict.fromkeys(v for v in values if v and "{" not in v)))
+            lists.append(Listed(dict.fromkeys(v for v in values if v and "{" not in v)))
         if all(lists):
             done.append(Culture(info.name, *lists))
     return tuple(done)
@@ -130,6 +130,16 @@ def faker_cultures() -> tuple[Culture, ...]:
 @cache
 def culture(name: str) -> Culture:
     return read_culture(LEXICON / "names" / f"{name}.txt")
+
+
+class Listed(tuple[str, ...]):
+    """A list of values that is its own key: ``cache`` need not hash thousands of names."""
+
+    __slots__ = ()
+    __hash__ = object.__hash__
+
+    def __eq__(self, other: object) -> bool:
+        return self is other
 
 
 @cache

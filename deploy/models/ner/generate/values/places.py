@@ -8,7 +8,7 @@ from random import Random
 from typing import Final
 
 from deploy.models.ner.generate.grammar import Draw
-from deploy.models.ner.generate.values.names import LEXICON, choose, drawn, invented
+from deploy.models.ner.generate.values.names import LEXICON, Listed, choose, drawn, invented
 from deploy.models.ner.generate.values.numbers import filled
 
 
@@ -18,8 +18,8 @@ def lexicon(name: str, lang: str) -> tuple[str, ...]:
     for path in (LEXICON / lang / f"{name}.txt", LEXICON / f"{name}.txt"):
         if path.is_file():
             lines = (line.strip() for line in path.read_text(encoding="utf-8").splitlines())
-            return tuple(dict.fromkeys(line for line in lines if line and not line.startswith("#")))
-    return ()
+            return Listed(dict.fromkeys(line for line in lines if line and not line.startswith("#")))
+    return Listed()
 
 
 def pick(d: Draw, name: str) -> str:
