@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.pii.presidio.detector import PresidioDetector
+from gateway.pii.recognizers.disguise import expand
 from gateway.pii.recognizers.folding import fold
 
 ANY_TEXT = st.text(alphabet=st.characters(codec=None), max_size=60)
@@ -91,3 +92,15 @@ def test_folding_keeps_the_way_back(text):
     spans = [folded.original(i, i + 1) for i in range(len(folded.text))]
     assert all(0 <= start < end <= len(text) and end == start + 1 for start, end in spans)
     assert all(one[1] <= other[0] for one, other in pairwise(spans))
+
+
+@settings(max_examples=150)
+@given(text=TEXTS)
+def test_disguises_are_undone_within_the_text(detector, text):
+    """What a view says comes from the text, and merging keeps every plain finding covered."""
+    expanded = expand([text])
+    plain = [detector._detect(one) for one in expanded.texts]
+    (merged,) = expanded.merge(plain)
+    assert all(0 <= f.start < f.end <= len(text) for f in merged)
+    covered = {i for f in merged for i in range(f.start, f.end)}
+    assert all(set(range(f.start, f.end)) <= covered for f in plain[0])

@@ -7,7 +7,7 @@ import pytest
 from gateway.pii.presidio.detector import PresidioDetector
 from tests import marked
 
-TABLES = ("dates", "weak", "labels")
+TABLES = ("dates", "weak", "labels", "evasions")
 ROWS = [(table, row) for table in TABLES for row in marked.rows(table)]
 
 

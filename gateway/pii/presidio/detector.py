@@ -21,6 +21,7 @@ from gateway.errors import DetectorError
 from gateway.pii.presidio.phones import build_phones
 from gateway.pii.presidio.registry import build_registry, presidio_version
 from gateway.pii.presidio.resolve import resolve
+from gateway.pii.recognizers.disguise import expand
 from gateway.pii.recognizers.folding import fold
 from gateway.pii.recognizers.load import Candidate, load_rules
 
@@ -32,7 +33,10 @@ _SET_MEMORY = 64 << 20  # bytes the prefilter's automaton may grow to before it 
 _ALWAYS = ""  # matches every text: if the set does not report it, the set gave up
 _CODE = (
     ("gateway.pii.presidio", ("detector", "imports", "loosen", "phones", "registry", "resolve")),
-    ("gateway.pii.recognizers", ("load", "labelled", "folding", "vocabulary")),
+    (
+        "gateway.pii.recognizers",
+        ("load", "labelled", "disguise", "edits", "decode", "folding", "vocabulary"),
+    ),
     (
         "gateway.pii.recognizers.checks",
         ("__init__", "common", "companies", "europe", "objects", "world"),
@@ -99,7 +103,8 @@ class PresidioDetector:
     ) -> list[tuple[Finding, ...]]:
         """Findings per text; see the port. Every language's recognizers run on every text."""
         try:
-            return [self._detect(text) for text in texts]
+            expanded = expand(texts)
+            return expanded.merge([self._detect(text) for text in expanded.texts])
         except DetectorError:
             raise
         except Exception:  # noqa: BLE001 - foreign code: whatever it raises, detection failed

@@ -15,11 +15,13 @@ from itertools import chain
 
 _DROPPED = frozenset(
     chain(
-        (0x00AD, 0x034F, 0x061C, 0x180E, 0xFEFF),
+        (0x00AD, 0x034F, 0x061C, 0x115F, 0x1160, 0x180E, 0x20E3, 0x3164, 0xFEFF, 0xFFA0),
+        range(0x0334, 0x0339),  # struck through
         range(0x200B, 0x2010),
         range(0x202A, 0x202F),
         range(0x2060, 0x2070),
         range(0xFE00, 0xFE10),
+        range(0xE0100, 0xE01F0),
     )
 )
 _DASHES = "\u2010\u2011\u2012\u2013\u2014\u2015\u2212\ufe58\ufe63\uff0d"
@@ -32,11 +34,13 @@ _PLAIN = (
 )
 _NO_BREAK_SPACE = 0xA0
 _LATIN_1_END = 0x100
+_KEPT_BELOW = 0x250  # Latin characters that stay what they are are remembered, the others are many
 _LONE_SURROGATES = range(0xD800, 0xE000)
+_TAGS = range(0xE0020, 0xE007F)  # ASCII that nobody sees and a model reads
 
 
 class _Table(dict[int, str | None]):
-    """What each character folds to; filled as characters are met, unchanged ones not kept."""
+    """What each character folds to; filled as characters are met."""
 
     def __missing__(self, code: int) -> str | None:
         if code in _DROPPED:
@@ -46,7 +50,7 @@ class _Table(dict[int, str | None]):
         else:
             character = chr(code)
             folded = _plain(character)
-            if folded == character:
+            if folded == character and code >= _KEPT_BELOW:
                 return character
             self[code] = folded
         return self[code]
@@ -58,6 +62,8 @@ def _plain(character: str) -> str:
         return _PLAIN[code]
     if code < _LATIN_1_END:  # its superscripts and ordinals are the writer's: "n\u00ba" is no "no"
         return " " if code == _NO_BREAK_SPACE else character
+    if code in _TAGS:
+        return chr(code - 0xE0000)
     if unicodedata.category(character) == "Nd":
         return str(unicodedata.decimal(character))
     if unicodedata.category(character) == "Zs":
