@@ -19,7 +19,11 @@ def coloured(example: Example, plain: bool) -> str:
     for s in example.spans:
         value = example.text[s.start : s.end]
         shade = COLOURS.get(s.label, OTHER_COLOUR)
-        mark = f"[{value}|{s.label}]" if plain else f"\x1b[{shade};1m{value}\x1b[0m\x1b[{WEAK_COLOUR}m{s.label}\x1b[0m"
+        mark = (
+            f"[{value}|{s.label}]"
+            if plain
+            else f"\x1b[{shade};1m{value}\x1b[0m\x1b[{WEAK_COLOUR}m{s.label}\x1b[0m"
+        )
         made += [example.text[last : s.start], mark]
         last = s.end
     return "".join(made) + example.text[last:]
@@ -50,12 +54,20 @@ def main() -> None:
         clean, chars = clean + example.clean, chars + len(example.text)
         if args.jsonl:
             spans = [[s.start, s.end, s.label] for s in example.spans]
-            print(json.dumps({"text": example.text, "spans": spans, "lang": example.lang}, ensure_ascii=False))
+            print(
+                json.dumps(
+                    {"text": example.text, "spans": spans, "lang": example.lang}, ensure_ascii=False
+                )
+            )
         elif not args.speed:
-            print(f"--- {example.file}{' (clean)' if example.clean else ''}\n{coloured(example, args.plain)}")
+            print(
+                f"--- {example.file}{' (clean)' if example.clean else ''}\n{coloured(example, args.plain)}"
+            )
     if args.speed:
         seconds = time.process_time() - begun
-        print(f"{args.count / seconds:.0f} examples/s, {chars / args.count:.0f} characters each, {clean / args.count:.1%} clean")
+        print(
+            f"{args.count / seconds:.0f} examples/s, {chars / args.count:.0f} characters each, {clean / args.count:.1%} clean"
+        )
 
 
 if __name__ == "__main__":

@@ -12,7 +12,14 @@ from random import Random
 from typing import Final
 
 from deploy.models.ner.generate import noise
-from deploy.models.ner.generate.grammar import Draw, Production, Span, TemplateFile, faults, read_file
+from deploy.models.ner.generate.grammar import (
+    Draw,
+    Production,
+    Span,
+    TemplateFile,
+    faults,
+    read_file,
+)
 from deploy.models.ner.generate.labels import WEAK
 from deploy.models.ner.generate.values import Makers
 
@@ -91,7 +98,7 @@ def joined(examples: Sequence[Example], joint: str) -> Example:
     return Example(text, tuple(spans), examples[0].lang, examples[0].file)
 
 
-def examples(
+def examples(  # noqa: PLR0913
     seed: int,
     count: int,
     held_out: bool = False,
@@ -112,7 +119,9 @@ def examples(
         example = one(rng, file, held_out)
         if noisy and rng.random() < JOINED:
             same = [f for f in chosen if f.lang == file.lang]
-            more = [one(rng, rng.choice(same), held_out) for _ in range(rng.choice((1, 1, 2, 3, 6)))]
+            more = [
+                one(rng, rng.choice(same), held_out) for _ in range(rng.choice((1, 1, 2, 3, 6)))
+            ]
             example = joined([example, *more], rng.choice(("\n", "\n\n", " ", "\n---\n", "\n\n")))
         if noisy:
             text, spans = noise.roughen(rng, example.text, example.spans)

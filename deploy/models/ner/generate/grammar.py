@@ -11,6 +11,7 @@ import zlib
 from bisect import bisect
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import accumulate
 from pathlib import Path
 from random import Random
@@ -158,7 +159,7 @@ class Parser:
             raise TemplateError(message)
         return (*done, tuple(nodes)), False
 
-    def bracket(self, char: str) -> str | list[Node]:
+    def bracket(self, char: str) -> str | list[Node]:  # noqa: PLR0911
         """What begins here: a character of the text, or nodes."""
         line, at = self.line, self.at
         self.at += 1
@@ -248,7 +249,9 @@ def read_file(path: Path) -> TemplateFile:
             message = f"{path.name}: production {name} is empty"
             raise TemplateError(message)
         productions[name] = production(lines)
-    return TemplateFile(path.stem, path.stem.rpartition("shared-")[2][:2], weight, productions, names)
+    return TemplateFile(
+        path.stem, path.stem.rpartition("shared-")[2][:2], weight, productions, names
+    )
 
 
 def production(lines: Sequence[tuple[int, str, tuple[Node, ...]]]) -> Production:
@@ -301,10 +304,10 @@ class Draw:
             elif isinstance(node, Slot):
                 self.slot(node)
             elif isinstance(node, Choice):
-                if node.chance == 100 or self.rng.random() * 100 < node.chance:  # noqa: PLR2004
+                if node.chance == 100 or self.rng.random() * 100 < node.chance:
                     self.expand(node.options[int(self.rng.random() * len(node.options))])
             elif isinstance(node, Ref):
-                self.cased(node.case, lambda name=node.name: self.produce(name))
+                self.cased(node.case, partial(self.produce, node.name))
             else:
                 self.wrap(node)
 
@@ -315,7 +318,7 @@ class Draw:
             message = f"production {name} does not end"
             raise TemplateError(message)
         pool = found.train
-        if self.held_out and found.held is not None and self.rng.random() < 0.7:  # noqa: PLR2004
+        if self.held_out and found.held is not None and self.rng.random() < 0.7:
             pool = found.held
             self.used_held = True
         self.expand(pool.draw(self.rng))
@@ -341,10 +344,12 @@ class Draw:
         if node.form:
             value = self.values.person(self, node.name, node.form, node.sex)
             label = PERSON_LABELS.get(node.form, "PERSON")
-            self.write(CASES[node.case](value) if node.case else value, None if node.bare else label)
+            self.write(
+                CASES[node.case](value) if node.case else value, None if node.bare else label
+            )
             return
         if node.name in COMPOSITE and not node.bare:
-            self.cased(node.case, lambda: self.produce(node.name))
+            self.cased(node.case, partial(self.produce, node.name))
             return
         key = f"{node.name}#{node.tag}"
         value = self.tags.get(key, "")
@@ -394,7 +399,7 @@ def faults(file: TemplateFile, scope: Mapping[str, Production], values: Values) 
                     yield f"{file.name} @{name}: {fault}"
 
 
-def faulty(
+def faulty(  # noqa: C901
     nodes: tuple[Node, ...], scope: Mapping[str, Production], values: Values, lang: str
 ) -> Iterator[str]:
     for node in nodes:

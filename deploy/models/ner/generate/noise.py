@@ -15,8 +15,24 @@ from deploy.models.ner.generate.grammar import CASES, Span
 
 Edit = tuple[int, int, str]
 
-OCR: Final = {"0": "O", "O": "0", "1": "l", "l": "1", "5": "S", "S": "5", "m": "rn", "rn": "m", "e": "c", "B": "8", "i": "l", "I": "l", "a": "o"}
-NEAR: Final = dict(zip("abcdefghijklmnopqrstuvwxyz", "sqvnfwrtghujjknbioteaybexcz"[:26], strict=False))
+OCR: Final = {
+    "0": "O",
+    "O": "0",
+    "1": "l",
+    "l": "1",
+    "5": "S",
+    "S": "5",
+    "m": "rn",
+    "rn": "m",
+    "e": "c",
+    "B": "8",
+    "i": "l",
+    "I": "l",
+    "a": "o",
+}
+NEAR: Final = dict(
+    zip("abcdefghijklmnopqrstuvwxyz", "sqvnfwrtghujjknbioteaybexcz"[:26], strict=False)
+)
 
 
 def apply(text: str, spans: Sequence[Span], edits: Sequence[Edit]) -> tuple[str, tuple[Span, ...]]:
@@ -61,27 +77,35 @@ def typos(rng: Random, text: str, spans: Sequence[Span]) -> list[Edit]:
     """Slips in about one word of twenty-five, fewer in values than in prose."""
     edits = []
     for m in words(text):
-        if rng.random() > 0.04:  # noqa: PLR2004
+        if rng.random() > 0.04:
             continue
         at = rng.randrange(m.start() + 1, m.end() - 1)
         kind = rng.randrange(4)
         a, b = text[at], text[at + 1]
-        edits.append((at, at + 2, b + a) if kind == 0 else (at, at + 1, "") if kind == 1 else (at, at + 1, a + a) if kind == 2 else (at, at + 1, NEAR.get(a, a)))  # noqa: PLR2004
+        edits.append(
+            (at, at + 2, b + a)
+            if kind == 0
+            else (at, at + 1, "")
+            if kind == 1
+            else (at, at + 1, a + a)
+            if kind == 2
+            else (at, at + 1, NEAR.get(a, a))
+        )
     return edits
 
 
 def ocr(rng: Random, text: str, spans: Sequence[Span]) -> list[Edit]:
-    return [(i, i + 1, OCR[c]) for i, c in enumerate(text) if c in OCR and rng.random() < 0.025]  # noqa: PLR2004
+    return [(i, i + 1, OCR[c]) for i, c in enumerate(text) if c in OCR and rng.random() < 0.025]
 
 
 def spaces(rng: Random, text: str, spans: Sequence[Span]) -> list[Edit]:
     """Spaces doubled, or lost after punctuation."""
     edits: list[Edit] = []
-    lose, double = rng.random() < 0.5, rng.random() < 0.5  # noqa: PLR2004
+    lose, double = rng.random() < 0.5, rng.random() < 0.5
     for m in re.finditer(r"(?<=[,.:;]) | ", text):
-        if lose and text[m.start() - 1] in ",.:;" and rng.random() < 0.35:  # noqa: PLR2004
+        if lose and text[m.start() - 1] in ",.:;" and rng.random() < 0.35:
             edits.append((m.start(), m.end(), ""))
-        elif double and rng.random() < 0.08:  # noqa: PLR2004
+        elif double and rng.random() < 0.08:
             edits.append((m.start(), m.end(), "  "))
     return edits
 
@@ -108,12 +132,18 @@ def no_full_stops(rng: Random, text: str, spans: Sequence[Span]) -> list[Edit]:
     inside = [False] * len(text)
     for s in spans:
         inside[s.start : s.end] = [True] * (s.end - s.start)
-    return [(m.start(), m.end(), " ") for m in re.finditer(r"[.,;] ", text) if not inside[m.start()]]
+    return [
+        (m.start(), m.end(), " ") for m in re.finditer(r"[.,;] ", text) if not inside[m.start()]
+    ]
 
 
 def dashes(rng: Random, text: str, spans: Sequence[Span]) -> list[Edit]:
     new = rng.choice(("\u2013", "\u2011", "\u2010", " - "))
-    return [(m.start(), m.end(), new) for m in re.finditer(r"(?<=\w)-(?=\w)", text) if rng.random() < 0.6]  # noqa: PLR2004
+    return [
+        (m.start(), m.end(), new)
+        for m in re.finditer(r"(?<=\w)-(?=\w)", text)
+        if rng.random() < 0.6
+    ]
 
 
 def curly(rng: Random, text: str, spans: Sequence[Span]) -> list[Edit]:
@@ -122,13 +152,26 @@ def curly(rng: Random, text: str, spans: Sequence[Span]) -> list[Edit]:
 
 def tags(rng: Random, text: str, spans: Sequence[Span]) -> list[Edit]:
     """Markup glued around some values and words."""
-    left, right = rng.choice((("**", "**"), ("<b>", "</b>"), ("_", "_"), ("`", "`"), ('"', '"'), ("<td>", "</td>"), ("[", "]"), ("(", ")"), ("\u00ab", "\u00bb"), ("*", "*")))
+    left, right = rng.choice(
+        (
+            ("**", "**"),
+            ("<b>", "</b>"),
+            ("_", "_"),
+            ("`", "`"),
+            ('"', '"'),
+            ("<td>", "</td>"),
+            ("[", "]"),
+            ("(", ")"),
+            ("\u00ab", "\u00bb"),
+            ("*", "*"),
+        )
+    )
     edits: list[Edit] = []
     for s in spans:
-        if rng.random() < 0.5 and s.end - s.start > 1:  # noqa: PLR2004
+        if rng.random() < 0.5 and s.end - s.start > 1:
             edits += [(s.start, s.start, left), (s.end, s.end, right)]
     for m in words(text):
-        if rng.random() < 0.03 and not any(s.start < m.end() and m.start() < s.end for s in spans):  # noqa: PLR2004
+        if rng.random() < 0.03 and not any(s.start < m.end() and m.start() < s.end for s in spans):
             edits += [(m.start(), m.start(), left), (m.end(), m.end(), right)]
     return edits
 
@@ -140,7 +183,9 @@ def bullets(rng: Random, text: str, spans: Sequence[Span]) -> list[Edit]:
 
 def blanks(rng: Random, text: str, spans: Sequence[Span]) -> list[Edit]:
     """Odd blanks: no-break spaces, tabs, line ends of Windows."""
-    old, new = rng.choice(((" ", "\u00a0"), (" ", "\t"), ("\n", "\r\n"), ("\n", " "), ("\n", " | ")))
+    old, new = rng.choice(
+        ((" ", "\u00a0"), (" ", "\t"), ("\n", "\r\n"), ("\n", " "), ("\n", " | "))
+    )
     share = 1.0 if old == "\n" else 0.15
     return [(m.start(), m.end(), new) for m in re.finditer(old, text) if rng.random() < share]
 

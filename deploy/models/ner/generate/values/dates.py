@@ -9,10 +9,18 @@ from typing import Final
 from deploy.models.ner.generate.grammar import Draw
 
 MONTHS: Final[Mapping[str, tuple[str, ...]]] = {
-    "en": tuple("January February March April May June July August September October November December".split()),
-    "es": tuple("enero febrero marzo abril mayo junio julio agosto septiembre octubre noviembre diciembre".split()),
-    "fr": tuple("janvier février mars avril mai juin juillet août septembre octobre novembre décembre".split()),
-    "de": tuple("Januar Februar März April Mai Juni Juli August September Oktober November Dezember".split()),
+    "en": tuple(
+        "January February March April May June July August September October November December".split()
+    ),
+    "es": tuple(
+        "enero febrero marzo abril mayo junio julio agosto septiembre octubre noviembre diciembre".split()
+    ),
+    "fr": tuple(
+        "janvier février mars avril mai juin juillet août septembre octobre novembre décembre".split()
+    ),
+    "de": tuple(
+        "Januar Februar März April Mai Juni Juli August September Oktober November Dezember".split()
+    ),
 }
 SHORT: Final[Mapping[str, tuple[str, ...]]] = {
     "en": tuple("Jan Feb Mar Apr May Jun Jul Aug Sept Oct Nov Dec".split()),
@@ -39,52 +47,71 @@ RECENT: Final = dt.date(2014, 1, 1).toordinal()
 
 
 def day(d: Draw, born: bool = False) -> dt.date:
-    old = born or d.rng.random() < 0.25  # noqa: PLR2004
-    return dt.date.fromordinal(d.rng.randrange(FIRST, LAST - 2000) if old else d.rng.randrange(RECENT, LAST))
+    old = born or d.rng.random() < 0.25
+    return dt.date.fromordinal(
+        d.rng.randrange(FIRST, LAST - 2000) if old else d.rng.randrange(RECENT, LAST)
+    )
 
 
 def ordinal(n: int) -> str:
-    return f"{n}{'th' if 10 < n % 100 < 14 else {1: 'st', 2: 'nd', 3: 'rd'}.get(n % 10, 'th')}"  # noqa: PLR2004
+    return f"{n}{'th' if 10 < n % 100 < 14 else {1: 'st', 2: 'nd', 3: 'rd'}.get(n % 10, 'th')}"
 
 
 def numeric(d: Draw, day: dt.date) -> str:
     rng = d.rng
     y2, y4 = f"{day.year % 100:02d}", f"{day.year}"
-    if d.lang == "en" and rng.random() < 0.75:  # noqa: PLR2004
+    if d.lang == "en" and rng.random() < 0.75:
         a, b = day.month, day.day
     else:
         a, b = day.day, day.month
     joint = rng.choice({"en": "////--.", "es": "///-.", "fr": "///.-", "de": "....."}[d.lang])
     year = rng.choice((y4, y4, y2))
-    padded = rng.random() < 0.55  # noqa: PLR2004
+    padded = rng.random() < 0.55
     text = f"{a:02d}{joint}{b:02d}{joint}{year}" if padded else f"{a}{joint}{b}{joint}{year}"
     kind = rng.random()
-    if kind < 0.12:  # noqa: PLR2004
-        return f"{y4}-{day.month:02d}-{day.day:02d}" if kind < 0.1 else f"{y4}/{day.month:02d}/{day.day:02d}"  # noqa: PLR2004
-    if kind < 0.15:  # noqa: PLR2004
+    if kind < 0.12:
+        return (
+            f"{y4}-{day.month:02d}-{day.day:02d}"
+            if kind < 0.1
+            else f"{y4}/{day.month:02d}/{day.day:02d}"
+        )
+    if kind < 0.15:
         return f"{y4}{day.month:02d}{day.day:02d}"
-    if kind < 0.22 and d.lang != "de":  # noqa: PLR2004
+    if kind < 0.22 and d.lang != "de":
         return f"{a}/{b}"
-    if kind < 0.2:  # noqa: PLR2004
+    if kind < 0.2:
         return f"{a:02d}.{b:02d}."
     return text
 
 
 def month(d: Draw, m: int) -> str:
-    names = MONTHS if d.rng.random() < 0.6 else SHORT  # noqa: PLR2004
+    names = MONTHS if d.rng.random() < 0.6 else SHORT
     name = names[d.lang][m - 1]
     if d.lang == "en":
         kind = d.rng.random()
-        name = name[:3] if kind < 0.12 and len(name) == 4 else name  # noqa: PLR2004
-        name = name.lower() if kind > 0.93 else name.upper() if kind > 0.88 else name  # noqa: PLR2004
-        name += "." if len(name) < 5 and d.rng.random() < 0.15 and name not in {"May", "June", "July"} else ""  # noqa: PLR2004
+        name = name[:3] if kind < 0.12 and len(name) == 4 else name
+        name = name.lower() if kind > 0.93 else name.upper() if kind > 0.88 else name
+        name += (
+            "."
+            if len(name) < 5 and d.rng.random() < 0.15 and name not in {"May", "June", "July"}
+            else ""
+        )
     return name
 
 
 def long(d: Draw, day: dt.date) -> str:
     m, rng, n, y = month(d, day.month), d.rng, day.day, day.year
     if d.lang == "es":
-        return rng.choice((f"{n} de {m} de {y}", f"{n} de {m} de {y}", f"{n} {m} {y}", f"{n}-{m}-{y}", f"{n} de {m} del {y}", f"{n}/{m}/{y}"))
+        return rng.choice(
+            (
+                f"{n} de {m} de {y}",
+                f"{n} de {m} de {y}",
+                f"{n} {m} {y}",
+                f"{n}-{m}-{y}",
+                f"{n} de {m} del {y}",
+                f"{n}/{m}/{y}",
+            )
+        )
     if d.lang == "fr":
         one = "1er" if n == 1 else str(n)
         return rng.choice((f"{one} {m} {y}", f"{one} {m} {y}", f"{one} {m}"))
@@ -99,31 +126,49 @@ def long(d: Draw, day: dt.date) -> str:
 
 def with_weekday(d: Draw, day: dt.date) -> str:
     name = DAYS[d.lang][day.weekday()]
-    if d.lang == "en" and d.rng.random() < 0.35:  # noqa: PLR2004
+    if d.lang == "en" and d.rng.random() < 0.35:
         name = name[:3]
-    inner = long(d, day) if d.rng.random() < 0.6 else numeric(d, day)  # noqa: PLR2004
-    joint = {"en": d.rng.choice((", ", " ", ", ")), "es": d.rng.choice((" ", ", ")), "fr": " ", "de": ", "}[d.lang]
+    inner = long(d, day) if d.rng.random() < 0.6 else numeric(d, day)
+    joint = {
+        "en": d.rng.choice((", ", " ", ", ")),
+        "es": d.rng.choice((" ", ", ")),
+        "fr": " ",
+        "de": ", ",
+    }[d.lang]
     return name + joint + inner
 
 
 def clock(d: Draw) -> str:
     h, m = d.rng.randrange(24), d.rng.randrange(60)
     if d.lang == "en":
-        return d.rng.choice((f"{h:02d}:{m:02d}", f"{h:02d}{m:02d}", f"{h % 12 or 12}:{m:02d} {'AM' if h < 12 else 'PM'}", f"{h % 12 or 12}:{m:02d}{'am' if h < 12 else 'pm'}", f"{h % 12 or 12}{'am' if h < 12 else 'pm'}", f"{h:02d}:{m:02d}:{d.rng.randrange(60):02d}"))  # noqa: PLR2004
-    return {"es": f"{h}:{m:02d} h", "fr": f"{h}h{m:02d}", "de": f"{h}:{m:02d} Uhr"}[d.lang] if d.rng.random() < 0.6 else f"{h:02d}:{m:02d}"  # noqa: PLR2004
+        return d.rng.choice(
+            (
+                f"{h:02d}:{m:02d}",
+                f"{h:02d}{m:02d}",
+                f"{h % 12 or 12}:{m:02d} {'AM' if h < 12 else 'PM'}",
+                f"{h % 12 or 12}:{m:02d}{'am' if h < 12 else 'pm'}",
+                f"{h % 12 or 12}{'am' if h < 12 else 'pm'}",
+                f"{h:02d}:{m:02d}:{d.rng.randrange(60):02d}",
+            )
+        )
+    return (
+        {"es": f"{h}:{m:02d} h", "fr": f"{h}h{m:02d}", "de": f"{h}:{m:02d} Uhr"}[d.lang]
+        if d.rng.random() < 0.6
+        else f"{h:02d}:{m:02d}"
+    )
 
 
 def date(d: Draw) -> str:
     kind, that = d.rng.random(), day(d)
-    if kind < 0.5:  # noqa: PLR2004
+    if kind < 0.5:
         return numeric(d, that)
-    return long(d, that) if kind < 0.92 else with_weekday(d, that)  # noqa: PLR2004
+    return long(d, that) if kind < 0.92 else with_weekday(d, that)
 
 
 def dob(d: Draw) -> str:
     that = day(d, born=True)
     for _ in range(4):
-        text = numeric(d, that) if d.rng.random() < 0.7 else long(d, that)  # noqa: PLR2004
+        text = numeric(d, that) if d.rng.random() < 0.7 else long(d, that)
         if f"{that.year % 100:02d}" in text[-4:] or f"{that.year}" in text:
             break
     return text
@@ -132,37 +177,83 @@ def dob(d: Draw) -> str:
 def datetime(d: Draw) -> str:
     that = day(d)
     kind = d.rng.random()
-    if kind < 0.15:  # noqa: PLR2004
+    if kind < 0.15:
         return f"{that.isoformat()}T{d.rng.randrange(24):02d}:{d.rng.randrange(60):02d}:{d.rng.randrange(60):02d}{d.rng.choice(('Z', '', '+01:00', '-05:00', '.000Z'))}"
-    if kind < 0.22:  # noqa: PLR2004
+    if kind < 0.22:
         return f"{that:%Y%m%d}{d.rng.randrange(24):02d}{d.rng.randrange(60):02d}{d.rng.choice(('', '00'))}"
-    joint = {"en": (" ", " at ", " @ ", ", ", " @"), "es": (" a las ", " ", ", "), "fr": (" à ", " ", ", "), "de": (" um ", ", ", " ")}[d.lang]
-    first = numeric(d, that) if d.rng.random() < 0.6 else long(d, that)  # noqa: PLR2004
+    joint = {
+        "en": (" ", " at ", " @ ", ", ", " @"),
+        "es": (" a las ", " ", ", "),
+        "fr": (" à ", " ", ", "),
+        "de": (" um ", ", ", " "),
+    }[d.lang]
+    first = numeric(d, that) if d.rng.random() < 0.6 else long(d, that)
     return first + d.rng.choice(joint) + clock(d)
 
 
 def month_year(d: Draw) -> str:
-    m, y = d.rng.randrange(1, 13), d.rng.choice((d.rng.randrange(1950, 2010), d.rng.randrange(2010, 2027)))
+    m, y = (
+        d.rng.randrange(1, 13),
+        d.rng.choice((d.rng.randrange(1950, 2010), d.rng.randrange(2010, 2027))),
+    )
     name = month(d, m)
     if d.lang == "es":
         return d.rng.choice((f"{name} de {y}", f"{name} del {y}", f"{name} {y}", f"{m:02d}/{y}"))
     if d.lang == "en":
-        return d.rng.choice((f"{name} {y}", f"{name} {y}", f"{name} of {y}", f"{m}/{y}", f"{m:02d}/{y}", f"{name}, {y}", f"{name} '{y % 100:02d}", f"{y}-{m:02d}", f"mid-{name} {y}", f"{name}-{y}"))
-    return d.rng.choice((f"{name} {y}", f"{name} {y}", f"{m:02d}/{y}" if d.lang == "fr" else f"{m:02d}.{y}"))
+        return d.rng.choice(
+            (
+                f"{name} {y}",
+                f"{name} {y}",
+                f"{name} of {y}",
+                f"{m}/{y}",
+                f"{m:02d}/{y}",
+                f"{name}, {y}",
+                f"{name} '{y % 100:02d}",
+                f"{y}-{m:02d}",
+                f"mid-{name} {y}",
+                f"{name}-{y}",
+            )
+        )
+    return d.rng.choice(
+        (f"{name} {y}", f"{name} {y}", f"{m:02d}/{y}" if d.lang == "fr" else f"{m:02d}.{y}")
+    )
 
 
 def month_day(d: Draw) -> str:
     m, n = d.rng.randrange(1, 13), d.rng.randrange(1, 29)
     name = month(d, m)
     if d.lang == "en":
-        return d.rng.choice((f"{name} {n}", f"{name} {ordinal(n)}", f"{m}/{n}", f"{m}/{n}", f"the {ordinal(n)} of {name}", f"{m:02d}/{n:02d}", f"{n} {name}", f"{name} {ordinal(n)}")).removesuffix(".")
-    return {"es": f"{n} de {name}", "fr": f"{n} {name}", "de": d.rng.choice((f"{n}. {name}", f"{n}.{m}.", f"{n:02d}.{m:02d}."))}[d.lang]
+        return d.rng.choice(
+            (
+                f"{name} {n}",
+                f"{name} {ordinal(n)}",
+                f"{m}/{n}",
+                f"{m}/{n}",
+                f"the {ordinal(n)} of {name}",
+                f"{m:02d}/{n:02d}",
+                f"{n} {name}",
+                f"{name} {ordinal(n)}",
+            )
+        ).removesuffix(".")
+    return {
+        "es": f"{n} de {name}",
+        "fr": f"{n} {name}",
+        "de": d.rng.choice((f"{n}. {name}", f"{n}.{m}.", f"{n:02d}.{m:02d}.")),
+    }[d.lang]
 
 
 def holiday(d: Draw) -> str:
     name, y = d.rng.choice(HOLIDAYS[d.lang]), d.rng.randrange(1995, 2027)
     if d.lang == "en":
-        return d.rng.choice((f"{name} {y}", f"{name} {y}", f"{name} of {y}", f"{name}, {y}", f"{name} '{y % 100:02d}"))
+        return d.rng.choice(
+            (
+                f"{name} {y}",
+                f"{name} {y}",
+                f"{name} of {y}",
+                f"{name}, {y}",
+                f"{name} '{y % 100:02d}",
+            )
+        )
     return f"{name} de {y}" if d.lang == "es" else f"{name} {y}"
 
 
@@ -207,7 +298,7 @@ def age90(d: Draw) -> str:
     word = d.rng.choice(NINETIES[d.lang])
     return d.rng.choice({
         "en": (f"{n}", f"{n}", f"{n}-year-old", f"{n} year old", f"{n}yo", f"{n} y/o", f"{n}y", f"{n} years old", f"{n} yo", f"{n}-yr-old", f"{n} years", f"{word}-year-old", word, f"{n}F", f"{n}M",
-               "in her nineties", "in his 90s", "in her 90s", "centenarian", "nonagenarian", "early 90s", f"born in {b}", f"b. {b}", f"{n}YO", f"over 90", "past her 100th birthday", "mid-nineties", f"{n} y.o.", f"aged {n}", f"age {n}"),
+               "in her nineties", "in his 90s", "in her 90s", "centenarian", "nonagenarian", "early 90s", f"born in {b}", f"b. {b}", f"{n}YO", "over 90", "past her 100th birthday", "mid-nineties", f"{n} y.o.", f"aged {n}", f"age {n}"),
         "es": (f"{n} años", f"{n}", f"{n} años", f"{word} años", "nonagenaria", "nonagenario", "centenaria", f"nacida en {b}", f"nacido en {b}"),
         "fr": (f"{n} ans", f"{n}", f"{n} ans", f"{word} ans", "nonagénaire", "centenaire", f"née en {b}", f"né en {b}"),
         "de": (f"{n} Jahre", f"{n}-jährige", f"{n}-jähriger", f"{n}jährige", f"{n}", f"{word} Jahre", f"Jahrgang {b}", f"{n} J.", "hochbetagte 97-jährige", f"geboren {b}"),

@@ -88,7 +88,21 @@ class Person:
 
 def ascii_of(name: str) -> str:
     """Without accents; letters that have no base letter stay."""
-    table = str.maketrans({"ø": "o", "Ø": "O", "ł": "l", "Ł": "L", "đ": "d", "Đ": "D", "ß": "ss", "æ": "ae", "ı": "i", "ð": "d", "þ": "th"})
+    table = str.maketrans(
+        {
+            "ø": "o",
+            "Ø": "O",
+            "ł": "l",
+            "Ł": "L",
+            "đ": "d",
+            "Đ": "D",
+            "ß": "ss",
+            "æ": "ae",
+            "\u0131": "i",
+            "ð": "d",
+            "þ": "th",
+        }
+    )
     folded = unicodedata.normalize("NFKD", name.translate(table))
     return "".join(c for c in folded if not unicodedata.combining(c))
 
@@ -120,7 +134,9 @@ def faker_cultures() -> tuple[Culture, ...]:
         ):  # fmt: skip
             values: list[str] = []
             for attribute in names:
-                values = values or [str(v).strip() for v in getattr(provider, attribute, None) or ()]
+                values = values or [
+                    str(v).strip() for v in getattr(provider, attribute, None) or ()
+                ]
             lists.append(Listed(dict.fromkeys(v for v in values if v and "{" not in v)))
         if all(lists):
             done.append(Culture(info.name, *lists))
@@ -146,7 +162,7 @@ class Listed(tuple[str, ...]):
 def split(names: tuple[str, ...], held_out: bool) -> tuple[str, ...]:
     """The part of a list used for training or for measuring; a short list serves both."""
     part = tuple(n for n in names if is_held_out(n, HELD_OUT_ONE_IN) == held_out)
-    return part if len(part) > 4 else names  # noqa: PLR2004
+    return part if len(part) > 4 else names
 
 
 @cache
@@ -159,7 +175,11 @@ def faker_split() -> tuple[tuple[Culture, ...], tuple[Culture, ...]]:
 @cache
 def shares(lang: str) -> tuple[tuple[str, ...], tuple[int, ...]]:
     pairs = [p.split(":") for p in SHARES[lang].split()]
-    there = [(n, int(w)) for n, w in pairs if n in {"faker", "invented", "script"} or (LEXICON / "names" / f"{n}.txt").is_file()]
+    there = [
+        (n, int(w))
+        for n, w in pairs
+        if n in {"faker", "invented", "script"} or (LEXICON / "names" / f"{n}.txt").is_file()
+    ]
     return tuple(n for n, _ in there), tuple(w for _, w in there)
 
 
@@ -170,9 +190,9 @@ def syllable(rng: Random) -> str:
 def invented(rng: Random) -> str:
     """A word that could be a name."""
     word = "".join(syllable(rng) for _ in range(rng.choice((1, 1, 2))))
-    if rng.random() < 0.5:  # noqa: PLR2004
+    if rng.random() < 0.5:
         word += rng.choice(SURNAME_ENDS)
-    elif len(word) < 4:  # noqa: PLR2004
+    elif len(word) < 4:
         word += rng.choice(("a", "o", "i", "en", "ie", "us"))
     return word.capitalize()
 
@@ -182,21 +202,23 @@ def choose(rng: Random, names: tuple[str, ...], held_out: bool) -> str:
     return pool[int(rng.random() * len(pool))]
 
 
-def new_person(rng: Random, lang: str, held_out: bool, sex: str = "", family: Person | None = None) -> Person:
+def new_person(
+    rng: Random, lang: str, held_out: bool, sex: str = "", family: Person | None = None
+) -> Person:
     """A person; ``family`` mostly hands on the surname and the culture."""
     sex = sex or rng.choice("fm")
     names, weights = shares(lang)
     name = rng.choices(names, weights)[0]
-    if family is not None and rng.random() < 0.8:  # noqa: PLR2004
+    if family is not None and rng.random() < 0.8:
         name = family.culture if family.culture not in {"faker", "script"} else "us"
     first, last, middle = drawn(rng, name, sex, held_out, lang)
-    if family is not None and rng.random() < 0.65:  # noqa: PLR2004
+    if family is not None and rng.random() < 0.65:
         last = family.last
-    if name not in {"us", "script", "invented"} and lang == "en" and rng.random() < 0.2:  # noqa: PLR2004
+    if name not in {"us", "script", "invented"} and lang == "en" and rng.random() < 0.2:
         first = drawn(rng, "us", sex, held_out, lang)[0]
-    if rng.random() < 0.35 and name != "script":  # noqa: PLR2004
+    if rng.random() < 0.35 and name != "script":
         first, middle, last = ascii_of(first), ascii_of(middle), ascii_of(last)
-    suffix = rng.choice(SUFFIXES) if lang == "en" and sex == "m" and rng.random() < 0.08 else ""  # noqa: PLR2004
+    suffix = rng.choice(SUFFIXES) if lang == "en" and sex == "m" and rng.random() < 0.08 else ""
     return Person(sex, first, middle, last, suffix, name, nickname(rng, first))
 
 
@@ -215,9 +237,9 @@ def drawn(rng: Random, name: str, sex: str, held_out: bool, lang: str) -> tuple[
     chance = rng.random()
     if name in {"hispanic", "portuguese"} and chance < (0.75 if lang == "es" else 0.3):
         last += " " + choose(rng, found.surnames, held_out)
-    elif chance > 0.95 and name != "script":  # noqa: PLR2004
+    elif chance > 0.95 and name != "script":
         last += "-" + choose(rng, found.surnames, held_out)
-    if name == "french" and rng.random() < 0.15:  # noqa: PLR2004
+    if name == "french" and rng.random() < 0.15:
         first += "-" + choose(rng, given, held_out)
     return first, last, middle
 
@@ -226,8 +248,10 @@ def nickname(rng: Random, first: str) -> str:
     known = NICKS.get(first)
     if known:
         return rng.choice(known.split())
-    word = first.split()[0].split("-")[0]
-    cut = next((k for k in range(2, len(word)) if word[k - 1] not in "aeiouáéíóú" and k >= 3), len(word))  # noqa: PLR2004
+    word = first.split(maxsplit=1)[0].split("-", maxsplit=1)[0]
+    cut = next(
+        (k for k in range(2, len(word)) if word[k - 1] not in "aeiouáéíóú" and k >= 3), len(word)
+    )
     short = word[:cut]
     return rng.choice((short, short, short + "ie", short + "y", invented(rng), word))
 
@@ -239,35 +263,39 @@ def initial(word: str) -> str:
 def full(p: Person, rng: Random) -> str:
     kind = rng.random()
     last = f"{p.last}{'' if p.suffix.startswith(',') else ' '}{p.suffix}" if p.suffix else p.last
-    if p.culture in FAMILY_FIRST and kind < 0.2:  # noqa: PLR2004
+    if p.culture in FAMILY_FIRST and kind < 0.2:
         return f"{p.last} {p.first}"
-    if kind < 0.66:  # noqa: PLR2004
+    if kind < 0.66:
         return f"{p.first} {last}"
-    if kind < 0.88:  # noqa: PLR2004
+    if kind < 0.88:
         return middle_full(p, rng)
-    if kind < 0.91:  # noqa: PLR2004
+    if kind < 0.91:
         return f"{initial(p.first)}. {p.middle} {last}"
-    if kind < 0.95:  # noqa: PLR2004
-        return f"{initial(p.first)}.{' ' if kind < 0.93 else ''}{initial(p.middle)}. {last}"  # noqa: PLR2004
+    if kind < 0.95:
+        return f"{initial(p.first)}.{' ' if kind < 0.93 else ''}{initial(p.middle)}. {last}"
     return last_first(p, rng)
 
 
 def middle_full(p: Person, rng: Random) -> str:
-    middle = rng.choice((f"{initial(p.middle)}.", f"{initial(p.middle)}.", initial(p.middle), p.middle))
+    middle = rng.choice(
+        (f"{initial(p.middle)}.", f"{initial(p.middle)}.", initial(p.middle), p.middle)
+    )
     last = f"{p.last} {p.suffix}" if p.suffix and not p.suffix.startswith(",") else p.last
     return f"{p.first} {middle} {last}"
 
 
 def last_first(p: Person, rng: Random) -> str:
-    first = p.first + rng.choice(("", "", f" {initial(p.middle)}", f" {initial(p.middle)}.", f" {p.middle}"))
+    first = p.first + rng.choice(
+        ("", "", f" {initial(p.middle)}", f" {initial(p.middle)}.", f" {p.middle}")
+    )
     joint = rng.choice((", ", ", ", ", ", ", ", ",", " ", "^", " , "))
     text = f"{p.last}{joint}{first if joint != '^' else first.replace(' ', '^')}"
-    return text.upper() if rng.random() < 0.45 and len(text.upper()) == len(text) else text  # noqa: PLR2004
+    return text.upper() if rng.random() < 0.45 and len(text.upper()) == len(text) else text
 
 
 def initials(p: Person, rng: Random) -> str:
     letters = [initial(p.first), initial(p.last)]
-    if rng.random() < 0.25:  # noqa: PLR2004
+    if rng.random() < 0.25:
         letters.insert(1, initial(p.middle))
     joint = rng.choice((".", ".", ".", "", ". "))
     return joint.join(letters) + joint.strip()
@@ -279,7 +307,7 @@ def titled(p: Person, rng: Random, lang: str, name: str) -> str:
 
 def typo(rng: Random, text: str) -> str:
     """One slip of the keyboard inside a word; the first letter stays."""
-    if len(text) < 4:  # noqa: PLR2004
+    if len(text) < 4:
         return text
     at = rng.randrange(1, len(text) - 1)
     kind = rng.randrange(4)
@@ -287,7 +315,7 @@ def typo(rng: Random, text: str) -> str:
         return text[:at] + text[at + 1] + text[at] + text[at + 2 :]
     if kind == 1:
         return text[:at] + text[at + 1 :]
-    if kind == 2:  # noqa: PLR2004
+    if kind == 2:
         return text[:at] + text[at] + text[at:]
     return text[:at] + rng.choice("abcdefghijklmnopqrstuvwxyz") + text[at + 1 :]
 
@@ -317,13 +345,20 @@ FORMS: Final = frozenset(
 )
 
 
-def form(p: Person, name: str, rng: Random, lang: str) -> str:  # noqa: PLR0911, C901
+def form(p: Person, name: str, rng: Random, lang: str) -> str:  # noqa: PLR0911
     """``p`` as ``name`` says, one of ``FORMS``."""
     if name in {"full", "middle_full", "last_first", "initials"}:
-        made = {"full": full, "middle_full": middle_full, "last_first": last_first, "initials": initials}
+        made = {
+            "full": full,
+            "middle_full": middle_full,
+            "last_first": last_first,
+            "initials": initials,
+        }
         return made[name](p, rng)
     if name in {"plain", "first", "last", "nick"}:
-        return {"plain": f"{p.first} {p.last}", "first": p.first, "last": p.last, "nick": p.nick}[name]
+        return {"plain": f"{p.first} {p.last}", "first": p.first, "last": p.last, "nick": p.nick}[
+            name
+        ]
     if name == "f_last":
         return f"{initial(p.first)}{rng.choice(('. ', '. ', '.', ' '))}{p.last}"
     if name == "first_l":
@@ -345,8 +380,8 @@ def form(p: Person, name: str, rng: Random, lang: str) -> str:  # noqa: PLR0911,
 
 def messy(rng: Random, text: str) -> str:
     kind = rng.random()
-    if kind < 0.3:  # noqa: PLR2004
+    if kind < 0.3:
         return text.lower()
-    if kind < 0.5:  # noqa: PLR2004
+    if kind < 0.5:
         return text.upper()
-    return typo(rng, text) if kind < 0.6 else text  # noqa: PLR2004
+    return typo(rng, text) if kind < 0.6 else text

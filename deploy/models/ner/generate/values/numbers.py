@@ -45,7 +45,7 @@ PHONES: Final[Mapping[str, str]] = {
     "en": "(%##)_###-#### (%##)###-#### %##-###-#### %##-###-#### %##.###.#### %##########"
     " +1-%##-###-#### +1_%##_###_#### 1-8##-###-#### 1%######### %##_###_#### +1%######### 555-#### %##-%###"
     " %##/###-#### (%##)-###-#### 1_(%##)_###-#### +44_20_7###_#### 020_7###_#### 07###_###### +44_7###_###### 01###_######"
-    " +91_9####_##### 04##_###_### +61_4##_###_### %##-555-01## (%##)_555-01## +353_8#_###_#### %##_-_###_-_#### %##–###–####"
+    " +91_9####_##### 04##_###_### +61_4##_###_### %##-555-01## (%##)_555-01## +353_8#_###_#### %##_-_###_-_#### %##\u2013###\u2013####"
     " +52_55_####_#### +63_9##_###_#### +234_80#_###_#### +86_1##_####_#### +84_9#_###_####",
     "es": "6##_##_##_## 9##_###_### 6########  +34_6##_###_### 9#_###_##_## +34_9########  (+34)_6##_##_##_## 55_####_####"
     " +52_55_####_#### +54_11_####-#### 6##-###-### +57_3##_###_#### +56_9_####_#### 9##.##.##.##",
@@ -110,21 +110,57 @@ PLATES: Final[Mapping[str, str]] = {
     "fr": "@@-###-@@ ###_@@@_## @@_###_@@ %-@@@-###",
     "de": "@-@@_#### @@-@_### @@@-@@_## @_@@_#### @@-@@###",
 }  # fmt: skip
-IBANS: Final = {"en": ("GB", "@@@@##############"), "es": ("ES", "####################"), "fr": ("FR", "#######################"), "de": ("DE", "##################")}
-MAILS: Final = ("gmail.com", "yahoo.com", "hotmail.com", "outlook.com", "aol.com", "icloud.com", "example.com", "example.org", "comcast.net", "proton.me", "verizon.net", "mail.ru", "qq.com")
-LOCAL_MAILS: Final = {"en": ("btinternet.com", "nhs.net"), "es": ("telefonica.net", "hotmail.es"), "fr": ("orange.fr", "free.fr", "laposte.net"), "de": ("gmx.de", "web.de", "t-online.de")}
+IBANS: Final = {
+    "en": ("GB", "@@@@##############"),
+    "es": ("ES", "####################"),
+    "fr": ("FR", "#######################"),
+    "de": ("DE", "##################"),
+}
+MAILS: Final = (
+    "gmail.com",
+    "yahoo.com",
+    "hotmail.com",
+    "outlook.com",
+    "aol.com",
+    "icloud.com",
+    "example.com",
+    "example.org",
+    "comcast.net",
+    "proton.me",
+    "verizon.net",
+    "mail.ru",
+    "qq.com",
+)
+LOCAL_MAILS: Final = {
+    "en": ("btinternet.com", "nhs.net"),
+    "es": ("telefonica.net", "hotmail.es"),
+    "fr": ("orange.fr", "free.fr", "laposte.net"),
+    "de": ("gmx.de", "web.de", "t-online.de"),
+}
 
 
 def iban(d: Draw) -> str:
-    country, rest = IBANS[d.lang] if d.rng.random() < 0.75 else IBANS[d.rng.choice(("en", "es", "fr", "de"))]  # noqa: PLR2004
+    country, rest = (
+        IBANS[d.lang] if d.rng.random() < 0.75 else IBANS[d.rng.choice(("en", "es", "fr", "de"))]
+    )
     body = filled(d.rng, rest)
     number = "".join(str(int(c, 36)) for c in body + country + "00")
     text = f"{country}{98 - int(number) % 97:02d}{body}"
-    return " ".join(text[i : i + 4] for i in range(0, len(text), 4)) if d.rng.random() < 0.6 else text  # noqa: PLR2004
+    return (
+        " ".join(text[i : i + 4] for i in range(0, len(text), 4)) if d.rng.random() < 0.6 else text
+    )
 
 
 def card(d: Draw) -> str:
-    digits = [int(c) for c in filled(d.rng, d.rng.choice(("4##############", "5%#############", "37############", "6011###########")))]
+    digits = [
+        int(c)
+        for c in filled(
+            d.rng,
+            d.rng.choice(
+                ("4##############", "5%#############", "37############", "6011###########")
+            ),
+        )
+    ]
     total = sum(sum(divmod(v * 2, 10)) if i % 2 == 0 else v for i, v in enumerate(reversed(digits)))
     text = "".join(map(str, digits)) + str(-total % 10)
     joint = d.rng.choice((" ", "-", ""))
@@ -133,51 +169,70 @@ def card(d: Draw) -> str:
 
 def ssn(d: Draw) -> str:
     area = d.rng.choice((d.rng.randrange(1, 666), d.rng.randrange(667, 900), 123, 987))
-    joint = d.rng.choice(("-", "-", "-", "-", " ", "", ".", "–"))
+    joint = d.rng.choice(("-", "-", "-", "-", " ", "", ".", "\u2013"))
     text = f"{area:03d}{joint}{d.rng.randrange(1, 100):02d}{joint}{d.rng.randrange(1, 10000):04d}"
-    return text if d.rng.random() < 0.96 else f"{d.rng.choice(('XXX-XX', '***-**', 'xxx-xx'))}-{text[-4:]}"  # noqa: PLR2004
+    return (
+        text
+        if d.rng.random() < 0.96
+        else f"{d.rng.choice(('XXX-XX', '***-**', 'xxx-xx'))}-{text[-4:]}"
+    )
 
 
 def vin(d: Draw) -> str:
-    return filled(d.rng, d.rng.choice("1235JKWS")) + "".join(d.rng.choice("ABCDEFGHJKLMNPRSTUVWXYZ0123456789") for _ in range(10)) + filled(d.rng, "######")
+    return (
+        filled(d.rng, d.rng.choice("1235JKWS"))
+        + "".join(d.rng.choice("ABCDEFGHJKLMNPRSTUVWXYZ0123456789") for _ in range(10))
+        + filled(d.rng, "######")
+    )
 
 
 def phone(d: Draw) -> str:
-    lang = d.lang if d.rng.random() < 0.96 else "en"  # noqa: PLR2004
+    lang = d.lang if d.rng.random() < 0.96 else "en"
     text = PHONE_MAKERS[lang](d)
-    if lang == "en" and d.rng.random() < 0.06:  # noqa: PLR2004
-        text += d.rng.choice((" x", " ext ", " ext. ", "x", " extension ")) + filled(d.rng, d.rng.choice(("###", "####", "##")))
+    if lang == "en" and d.rng.random() < 0.06:
+        text += d.rng.choice((" x", " ext ", " ext. ", "x", " extension ")) + filled(
+            d.rng, d.rng.choice(("###", "####", "##"))
+        )
     return text
 
 
+def letters(name: str) -> str:
+    return "".join(c for c in ascii_of(name).lower() if c.isalnum()) or "x"
+
+
 def words_of(d: Draw) -> tuple[str, str]:
+    """First name and surname as an address would have them: of the last person named, or of nobody."""
     person = d.last_person
-    if not isinstance(person, Person) or d.rng.random() < 0.1 or not ascii_of(person.first + person.last).isascii():  # noqa: PLR2004
-        person = None
-        first, last = filled(d.rng, "????"), filled(d.rng, "?????")
-    else:
-        first, last = person.first, person.last
-    keep = lambda s: "".join(c for c in ascii_of(s).lower() if c.isalnum()) or "x"  # noqa: E731
-    return keep(first), keep(last)
+    if isinstance(person, Person) and d.rng.random() > 0.1:
+        first, last = letters(person.first), letters(person.last)
+        if (first + last).isascii():
+            return first, last
+    return filled(d.rng, "????"), filled(d.rng, "?????")
 
 
 def username(d: Draw) -> str:
     first, last = words_of(d)
-    made = d.rng.choice(
+    return d.rng.choice(
         (f"{first}{last}", f"{first[0]}{last}", f"{first}.{last}", f"{first}_{last}", f"{last}{first[0]}", f"{first}{filled(d.rng, '##')}",
          f"{last}{filled(d.rng, '###')}", f"{first[0]}{last[:6]}{filled(d.rng, '#')}", f"{first}-{last}", f"{first}{filled(d.rng, '19##')}")
     )  # fmt: skip
-    return made
 
 
 def handle(d: Draw) -> str:
-    return ("@" if d.rng.random() < 0.6 else "") + username(d)  # noqa: PLR2004
+    return ("@" if d.rng.random() < 0.6 else "") + username(d)
 
 
 def domain(d: Draw) -> str:
     _, word = words_of(d)
-    tail = {"en": ("com", "org", "net", "co.uk", "edu", "health"), "es": ("es", "com", "mx"), "fr": ("fr", "com", "be"), "de": ("de", "com", "at")}[d.lang]
-    kind = d.rng.choice(("clinic", "health", "law", "med", "group", "-hospital", "", "care", "tech"))
+    tail = {
+        "en": ("com", "org", "net", "co.uk", "edu", "health"),
+        "es": ("es", "com", "mx"),
+        "fr": ("fr", "com", "be"),
+        "de": ("de", "com", "at"),
+    }[d.lang]
+    kind = d.rng.choice(
+        ("clinic", "health", "law", "med", "group", "-hospital", "", "care", "tech")
+    )
     return f"{word}{kind}.{d.rng.choice(tail)}"
 
 
@@ -185,34 +240,82 @@ def email(d: Draw) -> str:
     where = d.rng.choice((*MAILS, *LOCAL_MAILS[d.lang] * 2, domain(d), domain(d), domain(d)))
     text = f"{username(d)}@{where}"
     kind = d.rng.random()
-    if kind < 0.04:  # noqa: PLR2004
+    if kind < 0.04:
         return text.upper()
-    if kind < 0.07:  # noqa: PLR2004
-        return text.replace("@", d.rng.choice((" at ", " (at) ", "[at]", " @ "))).replace(".", d.rng.choice((".", " dot ", "[.]")))
+    if kind < 0.07:
+        return text.replace("@", d.rng.choice((" at ", " (at) ", "[at]", " @ "))).replace(
+            ".", d.rng.choice((".", " dot ", "[.]"))
+        )
     return text
 
 
 def url(d: Draw) -> str:
-    path = d.rng.choice(("", "", f"/{username(d)}", f"/patients/{filled(d.rng, '######')}", f"/u/{username(d)}", f"?id={filled(d.rng, '#####')}", f"/profile/{filled(d.rng, '####')}", "/about/team"))
+    path = d.rng.choice(
+        (
+            "",
+            "",
+            f"/{username(d)}",
+            f"/patients/{filled(d.rng, '######')}",
+            f"/u/{username(d)}",
+            f"?id={filled(d.rng, '#####')}",
+            f"/profile/{filled(d.rng, '####')}",
+            "/about/team",
+        )
+    )
     head = d.rng.choice(("https://", "https://", "http://", "www.", "https://www.", "portal.", ""))
-    where = d.rng.choice((domain(d), domain(d), domain(d), "facebook.com", "linkedin.com/in", "instagram.com", "mychart.example.org"))
+    where = d.rng.choice(
+        (
+            domain(d),
+            domain(d),
+            domain(d),
+            "facebook.com",
+            "linkedin.com/in",
+            "instagram.com",
+            "mychart.example.org",
+        )
+    )
     if "." in where and not where.endswith(domain(d)[-3:]) and not path:
         path = f"/{username(d)}"
     return head + where + path
 
 
 def ip(d: Draw) -> str:
-    if d.rng.random() < 0.15:  # noqa: PLR2004
-        return d.rng.choice((filled(d.rng, "2001:db8::^^^^:^^^^"), filled(d.rng, "fe80::^^^^:^^^^:^^^^:^^^^"), filled(d.rng, "2001:0db8:85a3:^^^^:^^^^:8a2e:^^^^:^^^^")))
+    if d.rng.random() < 0.15:
+        return d.rng.choice(
+            (
+                filled(d.rng, "2001:db8::^^^^:^^^^"),
+                filled(d.rng, "fe80::^^^^:^^^^:^^^^:^^^^"),
+                filled(d.rng, "2001:0db8:85a3:^^^^:^^^^:8a2e:^^^^:^^^^"),
+            )
+        )
     return ".".join(str(d.rng.randrange(1, 255)) for _ in range(4))
 
 
 def secret(d: Draw) -> str:
-    return filled(d.rng, d.rng.choice(("sk-????????????????????????", "ghp_" + "*?" * 18, "AKIA****************", "?????@##!", "@?????####$", "eyJ?????????????.?????????.????????", "^" * 32, "@?????-?????-##", "hunter##!", "xoxb-##########-????????????")))
+    return filled(
+        d.rng,
+        d.rng.choice(
+            (
+                "sk-????????????????????????",
+                "ghp_" + "*?" * 18,
+                "AKIA****************",
+                "?????@##!",
+                "@?????####$",
+                "eyJ?????????????.?????????.????????",
+                "^" * 32,
+                "@?????-?????-##",
+                "hunter##!",
+                "xoxb-##########-????????????",
+            )
+        ),
+    )
 
 
 def crypto(d: Draw) -> str:
-    return filled(d.rng, d.rng.choice(("0x" + "^" * 40, "bc1q" + "?#" * 19, "1@?#@?#@??##@?@?#?@#@??@#?@?@#?@?")))
+    return filled(
+        d.rng,
+        d.rng.choice(("0x" + "^" * 40, "bc1q" + "?#" * 19, "1@?#@?#@??##@?@?#?@#@??@#?@?@#?@?")),
+    )
 
 
 MAKERS: Final[dict[str, Callable[[Draw], str]]] = {
