@@ -85,7 +85,20 @@ def one(rng: Random, file: TemplateFile, held_out: bool) -> Example:
         draw.produce("start")
         if draw.used_held or not held_out:
             break
-    return Example("".join(draw.parts), tuple(sorted(draw.spans)), file.lang, file.name)
+    text = "".join(draw.parts)
+    return Example(text, whole_names(text, sorted(draw.spans)), file.lang, file.name)
+
+
+def whole_names(text: str, spans: Sequence[Span]) -> tuple[Span, ...]:
+    """Spans with the parts of a name that stand side by side made one."""
+    made: list[Span] = []
+    for s in spans:
+        last = made[-1] if made else None
+        if last and last.label == s.label == "PERSON" and text[last.end : s.start] == " ":
+            made[-1] = Span(last.start, s.end, "PERSON")
+        else:
+            made.append(s)
+    return tuple(made)
 
 
 def joined(examples: Sequence[Example], joint: str) -> Example:

@@ -326,7 +326,7 @@ def relative(d: Draw) -> str:
 def duration(d: Draw) -> str:
     n = d.rng.randrange(2, 60)
     return d.rng.choice({
-        "en": (f"{n} days", f"{n} weeks", f"{n} months", f"{n} minutes", f"{n} hours", "a week", f"x {n}d", f"{n}h", f"q{n}h", f"{n} min", "3-4 days", f"{n} years", f"{n}+ pack years", f"{n}w{n % 7}d"),
+        "en": (f"{n} days", f"{n} weeks", f"{n} months", f"{n} minutes", f"{n} hours", "a week",  f"{n}h", f"q{n}h", f"{n} min", "3-4 days", f"{n} years", f"{n}+ pack years", f"{n}w{n % 7}d"),
         "es": (f"{n} días", f"{n} semanas", f"{n} meses", f"{n} horas", "una semana"), "fr": (f"{n} jours", f"{n} semaines", f"{n} mois", f"{n} heures", f"{n} min"), "de": (f"{n} Tage", f"{n} Wochen", f"{n} Monate", f"{n} Stunden", f"{n} min"),
     }[d.lang])  # fmt: skip
 
