@@ -43,7 +43,6 @@ LONGER = {
     "gateway/engine/models.py": "what enters a home and what is checked at each load",
     "gateway/engine/worker.py": "the child: all that runs behind the wall",
     "gateway/pii/mask.py": "one pass over a conversation, whose numbering needs all of it",
-    "gateway/pii/ner/features.py": "what training and run time must read alike, in one place",
     "gateway/pii/presidio/registry.py": "a table of recognizers and when each of them counts",
     "gateway/pii/restore.py": "one scanner of streams and its contexts",
     "gateway/pipeline.py": "one request, readable from top to bottom",

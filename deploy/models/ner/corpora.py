@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -66,26 +67,22 @@ def half(row: dict[str, Any]) -> bool:
     return hashlib.sha256(str(row["id"]).encode()).digest()[0] < 128  # noqa: PLR2004
 
 
+_TAB = {
+    "PERSON": "PERSON", "LOC": "LOCATION REGION", "ORG": "ORGANIZATION AUTHORITY REGION",
+    "CODE": "ID_NUMBER", "DEM": "DEMOGRAPHIC AGE O AUTHORITY", "QUANTITY": "O ID_NUMBER DATE_TIME",
+}  # fmt: skip
+
+
 def _tab(text: str, span: list[Any]) -> int:
     label, level, value = span[2], span[3], text[span[0] : span[1]]
-    if label == "PERSON":
-        return allow("PERSON")
     if label == "DATETIME":
         if re.fullmatch(r"\d{4}s?", value):
             return allow("YEAR")
-        if re.search(r"\d", value) and _MONTHS.search(value):
-            return allow("DATE_TIME")
-        return allow("DATE_TIME YEAR O")
-    if label == "LOC":
-        return allow("LOCATION REGION")
-    if label == "ORG":
-        loose = " O" if level == "NO_MASK" else ""
-        return allow("ORGANIZATION AUTHORITY REGION" + loose)
-    if label == "CODE":
-        return allow("ID_NUMBER")
-    if label == "DEM":
-        return allow("DEMOGRAPHIC AGE O AUTHORITY")
-    return ANYTHING if label == "MISC" else allow("O ID_NUMBER DATE_TIME")
+        dated = re.search(r"\d", value) and _MONTHS.search(value)
+        return allow("DATE_TIME" if dated else "DATE_TIME YEAR O")
+    if label == "ORG" and level == "NO_MASK":
+        return allow(_TAB["ORG"] + " O")
+    return allow(_TAB[label]) if label in _TAB else ANYTHING
 
 
 def _meddocan(text: str, span: list[Any]) -> int:
@@ -110,7 +107,7 @@ def _crowd(text: str, span: list[Any]) -> int:
     return allow(known) if known else ANYTHING
 
 
-def _anon(text: str, span: list[Any]) -> int:
+def _anon(_: str, span: list[Any]) -> int:
     known = _ANON.get(span[2], "ID_NUMBER")
     return allow("LOCATION ZIP_CODE REGION") if known == "LOCATION" else allow(known)
 
@@ -132,70 +129,103 @@ def piece(row: dict[str, Any], read: Reader, rest: int) -> Piece:
 _SOME_NAME = re.compile(
     r"\b(?:Mr|Mrs|Ms|Miss|Dr)\.? ([A-Z][a-z]+)|^([A-Z][a-z]+ [A-Z][a-z]+) is ", re.MULTILINE
 )
+_SOMETHING_ELSE = allow("O PERSON LOCATION ORGANIZATION REGION DATE_TIME AUTHORITY DEMOGRAPHIC")
 
 
 def _notes(row: dict[str, Any]) -> Piece:
-    """A visit note; the names in it are found by their titles, other names may be anything."""
+    """A visit note; the names in it are found by their titles, other capitals may be anything."""
     text = row["text"]
     names = {w for m in _SOME_NAME.finditer(text) for w in (m[1] or m[2]).split()}
-    person = allow("PERSON")
     spans = []
     if names:
         some = "|".join(sorted(map(re.escape, names)))
         pattern = rf"\b(?:(?:Mr|Mrs|Ms|Miss)\.? )?(?:{some})(?: (?:{some}))*\b"
-        spans = [(m.start(), m.end(), person) for m in re.finditer(pattern, text)]
+        spans = [(m.start(), m.end(), allow("PERSON")) for m in re.finditer(pattern, text)]
     lowered = set(re.findall(r"\b[a-z]+\b", text))
     for match in re.finditer(r"(?<=[a-z,] )[A-Z][a-z]+\b", text):
         if match[0].lower() not in lowered:
-            spans.append(
-                (
-                    match.start(),
-                    match.end(),
-                    allow("O PERSON LOCATION ORGANIZATION REGION DATE_TIME AUTHORITY"),
-                )
-            )
-    rest = allow("O DATE_TIME YEAR DEMOGRAPHIC AGE")
-    return folded(Piece(text, disjoint(spans), rest, "en"))
+            spans.append((match.start(), match.end(), _SOMETHING_ELSE))
+    return folded(Piece(text, disjoint(spans), allow("O"), "en"))
 
 
-def training() -> dict[str, list[Piece]]:
-    """Every piece that is trained on, by corpus."""
-    unnamed = allow(_UNNAMED)
-    found = {
-        "tab144": [
-            piece(r, _tab, allow("O DEMOGRAPHIC AUTHORITY"))
-            for r in rows("tab144") if r["split"] == "train"
-        ],
-        "meddocan": [
-            piece(r, _meddocan, allow("O")) for r in rows("meddocan") if r["split"] == "train"
-        ],
-        "wnut17": [piece(r, _crowd, unnamed) for r in rows("wnut17") if r["split"] == "train"],
-        "btc": [piece(r, _crowd, unnamed) for r in rows("btc")],
-        "wikigold": [piece(r, _crowd, unnamed) for r in rows("wikigold") if half(r)],
-        "sec": [piece(r, _crowd, unnamed) for r in rows("sec-filings")],
-        "notes": [_notes(r) for r in rows("aci-bench-notes") if r["split"] == "train"],
-    }  # fmt: skip
-    for name in ("clinical", "legal", "adversarial"):
-        rest = allow("O DEMOGRAPHIC AUTHORITY REGION AGE YEAR")
-        found[f"anon-{name}"] = [
-            _with_unlabelled(piece(r, _anon, rest)) for r in rows(f"pii-anon-{name}") if half(r)
-        ]
-    return found
+_MONTH = (
+    r"\b(?:[Jj]an|[Ff]eb|[Mm]ar|[Aa]pr|[Mm]ay|[Jj]un|[Jj]ul|[Aa]ug|[Ss]ep|[Oo]ct|[Nn]ov|[Dd]ec)[a-z]*\b"
+    r"|\b[A-Za-z]+days?\b"
+)
+_NUMBERS = re.compile(rf"\S*[\d@/]\S*|{_MONTH}")
+_DATES = re.compile(
+    rf"\d+/\d+\S*|\b(?:19|20)\d\d\b|\b\d+(?:th|st|nd|rd)?,?(?= \d{{4}})|{_MONTH}[ ]?\d*"
+)
+_CAPITALS = re.compile(r"(?<![.!?:] )(?<!\n)(?<!^)\b[A-Z][A-Za-z]+\b")
+_WORD = re.compile(r"[^\W\d_]{3,}|\d+")
 
 
-def _with_unlabelled(piece: Piece) -> Piece:
-    """Names, dates and codes that the templates hold beside the labelled values may be anything."""
-    loose = allow(
-        "O PERSON DATE_TIME ID_NUMBER LOCATION ORGANIZATION PHONE_NUMBER URL EMAIL_ADDRESS ZIP_CODE"
-    )
-    shapes = r"(?<![.!?:] )(?<!\n)(?<!^)\b[A-Z][a-z]+\b|\S*\d\S*"
-    others = [(m.start(), m.end(), loose) for m in re.finditer(shapes, piece.text)]
+def loosened(piece: Piece, found: Iterable[re.Match[str]], labels: str) -> Piece:
+    """``piece`` where the stretches ``found`` outside of spans may have any of ``labels``."""
+    bits, taken, k = allow(labels), piece.spans, 0
     free = []
-    taken = piece.spans
-    k = 0
-    for span in others:
-        while k < len(taken) and taken[k][1] <= span[0]:
+    for match in found:
+        while k < len(taken) and taken[k][1] <= match.start():
             k += 1
-        if k == len(taken) or taken[k][0] >= span[1]:
-            free.append(span)
+        if k == len(taken) or taken[k][0] >= match.end():
+            free.append((match.start(), match.end(), bits))
+    if not free:
+        return piece
     return Piece(piece.text, disjoint([*taken, *free]), piece.rest, piece.lang)
+
+
+def listed(text: str, words: frozenset[str]) -> Iterator[re.Match[str]]:
+    """Where one of ``words`` stands, in any case."""
+    return (m for m in _WORD.finditer(text) if m[0].lower() in words)
+
+
+def words_of(pieces: list[Piece], label: str, share: int = 5) -> frozenset[str]:
+    """Words that may be ``label``, at least one time in ``share``, where ``pieces`` label it."""
+    inside: Counter[str] = Counter()
+    everywhere: Counter[str] = Counter()
+    for piece in pieces:
+        everywhere.update(m[0].lower() for m in _WORD.finditer(piece.text))
+        for start, end, bits in piece.spans:
+            if bits & allow(label):
+                inside.update(m[0].lower() for m in _WORD.finditer(piece.text[start:end]))
+    return frozenset(
+        w for w, n in inside.items() if n > 1 and share * n > everywhere[w] and not w.isdigit()
+    )
+
+
+def training(generated: list[Piece]) -> dict[str, list[Piece]]:
+    """Every piece that is trained on, by corpus; ``generated`` among them."""
+    outside = allow("O")
+    tab = [piece(r, _tab, outside) for r in rows("tab144") if r["split"] == "train"]
+    spanish = [piece(r, _meddocan, outside) for r in rows("meddocan") if r["split"] == "train"]
+    words = words_of(tab + spanish + generated[:10_000], "DEMOGRAPHIC")
+    crowd = {
+        "wnut17": [piece(r, _crowd, outside) for r in rows("wnut17") if r["split"] == "train"],
+        "btc": [piece(r, _crowd, outside) for r in rows("btc")],
+        "wikigold": [piece(r, _crowd, outside) for r in rows("wikigold") if half(r)],
+        "sec": [piece(r, _crowd, outside) for r in rows("sec-filings")],
+    }
+    found = {
+        name: [loosened(p, _NUMBERS.finditer(p.text), _UNNAMED) for p in v]
+        for name, v in crowd.items()
+    }
+    for name in ("clinical", "legal", "adversarial"):  # some of their values are not labelled
+        pieces = [piece(r, _anon, outside) for r in rows(f"pii-anon-{name}") if half(r)]
+        names = words_of(pieces, "PERSON")
+        pieces = [loosened(p, _NUMBERS.finditer(p.text), _UNNAMED) for p in pieces]
+        pieces = [loosened(p, listed(p.text, names), "O PERSON") for p in pieces]
+        found[f"anon-{name}"] = [
+            loosened(p, _CAPITALS.finditer(p.text), "O REGION LOCATION AUTHORITY ORGANIZATION")
+            for p in pieces
+        ]
+    notes = [_notes(r) for r in rows("aci-bench-notes") if r["split"] == "train"]
+    found["notes"] = [
+        loosened(p, _DATES.finditer(p.text), "O DATE_TIME YEAR DEMOGRAPHIC AGE") for p in notes
+    ]
+    found["tab144"] = [loosened(p, _CAPITALS.finditer(p.text), "O AUTHORITY") for p in tab]
+    found["generated"] = generated
+    found = {
+        name: [loosened(p, listed(p.text, words), "O DEMOGRAPHIC") for p in pieces]
+        for name, pieces in found.items()
+    }
+    return found | {"meddocan": spanish}

@@ -4,14 +4,10 @@ Training and run time read texts through this file alone, so they cannot differ.
 knows a word: a token is its letter n-grams, its lower-cased form, its shape and its place in the
 line, each hashed to the row of a table. All of it is integer arithmetic on whole arrays, so a
 token's rows do not depend on what else is read with it, and time is linear in the text.
-
-Tokens: runs of letters, runs of digits, runs of one punctuation character, and one token for each
-run of white space that holds a line break. Characters of scripts without spaces stand alone.
 """
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -19,13 +15,25 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
+from gateway.pii.ner.tokens import (
+    BREAK,
+    DIGIT,
+    LETTER,
+    LONGEST,
+    SIGN,
+    Classes,
+    Ints,
+    Points,
+    lowered,
+    points_of,
+    tokens_of,
+)
+
 GRAM_ROWS = 1 << 15
 WORD_ROWS = 1 << 15
 GRAMS = (2, 3, 4, 5)
 """Lengths of the n-grams, counted with one mark before and one after the token."""
 
-_LONGEST = 40  # characters of a token; longer runs are cut
-_SPACE, _LETTER, _DIGIT, _SIGN, _ALONE, _BREAK = range(6)
 _OPENING, _CLOSING = 2, 3  # marks around a token, code points no token holds
 _BASE = np.uint64(0x9E3779B97F4A7C15)  # odd, so it has an inverse modulo 2**64
 _BASE_INVERSE = np.uint64(pow(0x9E3779B97F4A7C15, -1, 1 << 64))
@@ -39,7 +47,6 @@ _AT_LETTERING = _AT_LAYOUT + _LAYOUTS * _LAYOUTS
 _AT_ELSEWHERE = _AT_LETTERING + _LETTERINGS * _LETTERINGS
 SMALL_ROWS = _AT_ELSEWHERE + 8
 
-Ints = NDArray[np.int64]
 Hashes = NDArray[np.uint64]
 
 
@@ -64,106 +71,30 @@ class Features:
     breaks: NDArray[np.bool_]
 
 
-@lru_cache(maxsize=1)
-def _classes() -> NDArray[np.uint8]:
-    """The class of each code point of the basic plane."""
-    points = np.arange(1 << 16, dtype=np.uint32)
-    points[0xD800:0xE000] = 0xFFFD
-    characters = points.view("<U1")
-    classes = np.full(1 << 16, _SIGN, np.uint8)
-    classes[np.strings.isalpha(characters)] = _LETTER
-    classes[np.strings.isspace(characters)] = _SPACE
-    marks = [c for c in range(0x300, 0x1200) if unicodedata.category(chr(c)).startswith("M")]
-    classes[marks] = _LETTER
-    classes[ord("0") : ord("9") + 1] = _DIGIT
-    for first, last in ((0xE00, 0xEFF), (0x3040, 0x30FF), (0x3400, 0x9FFF), (0xF900, 0xFAFF)):
-        part = classes[first : last + 1]
-        part[part == _LETTER] = _ALONE
-    classes[[0, *range(0x1C, 0x20)]] = _SIGN
-    classes.setflags(write=False)
-    return classes
-
-
-def _points(text: str) -> NDArray[np.uint32]:
-    return np.frombuffer(text.encode("utf-32-le", "surrogatepass"), "<u4")
-
-
-def _lower(text: str) -> str:
-    """``text`` in lower case, as many characters as before."""
-    lower = text.lower()
-    if len(lower) == len(text):
-        return lower
-    return "".join(c.lower() if len(c.lower()) == 1 else c for c in text)
-
-
 def read(texts: Sequence[str]) -> Features:
     """Read folded texts (``recognizers/folding.py``); any string is read, also an empty one."""
     joined = "\n".join(texts) if len(texts) > 1 else "".join(texts)
-    points = _points(joined)
+    points = points_of(joined)
     lengths = np.fromiter((len(t) + 1 for t in texts), np.int64, len(texts))
     ends_of_texts = np.cumsum(lengths)
     separators = ends_of_texts[:-1] - 1
-    starts, ends, classes = _tokens(points, separators)
+    starts, ends, classes = tokens_of(points, separators)
     owners = np.searchsorted(ends_of_texts, starts, side="right")
-    lower = _points(_lower(joined))
+    lower = points_of(lowered(joined))
     forms, words, grams, gram_starts, same = _hashed(points, lower, starts, ends, classes)
     small = _small(points, lower, starts, ends, classes, owners, same)
     first = ends_of_texts - lengths
     shift = first[owners] if len(starts) else np.zeros(0, np.int64)
     return Features(
         starts - shift, ends - shift, owners, forms, words, grams, gram_starts, small,
-        classes == _BREAK,
+        classes == BREAK,
     )  # fmt: skip
-
-
-def _tokens(points: NDArray[np.uint32], separators: Ints) -> tuple[Ints, Ints, NDArray[np.uint8]]:
-    """Starts, ends and classes of the tokens; none crosses or holds a separator."""
-    none = np.zeros(0, np.int64)
-    if not len(points):
-        return none, none, none.astype(np.uint8)
-    classes = np.where(points < 1 << 16, _classes()[points & 0xFFFF], _ALONE).astype(np.uint8)
-    astral = np.flatnonzero(points >= 1 << 16)
-    letters = np.strings.isalpha(points[astral].astype("<u4").view("<U1")) if len(astral) else none
-    classes[astral] = np.where(letters, _ALONE, _SIGN)
-    lines = (points == ord("\n")) | (points == ord("\r"))
-    cut = np.ones(len(points), np.bool_)
-    cut[1:] = (classes[1:] != classes[:-1]) | (classes[1:] == _ALONE)
-    cut[1:] |= (classes[1:] == _SIGN) & (points[1:] != points[:-1])
-    if len(separators):
-        cut[separators] = True
-        after = separators + 1
-        cut[after[after < len(points)]] = True
-    starts = np.flatnonzero(cut)
-    ends = np.append(starts[1:], len(points))
-    kinds = classes[starts]
-    broken = np.add.reduceat(lines.astype(np.int64), starts) > 0
-    kinds = np.where((kinds == _SPACE) & broken, _BREAK, kinds)
-    kept = kinds != _SPACE
-    if len(separators):
-        kept[np.searchsorted(starts, separators)] = False
-    starts, ends, kinds = starts[kept], ends[kept], kinds[kept]
-    return _cut_long(starts, ends, kinds)
-
-
-def _cut_long(
-    starts: Ints, ends: Ints, kinds: NDArray[np.uint8]
-) -> tuple[Ints, Ints, NDArray[np.uint8]]:
-    """Cut tokens of letters and digits that are longer than ``_LONGEST`` characters."""
-    pieces = np.where((kinds == _LETTER) | (kinds == _DIGIT), -(-(ends - starts) // _LONGEST), 1)
-    if not len(starts) or pieces.max() == 1:
-        return starts, ends, kinds
-    number = np.arange(pieces.sum()) - np.repeat(np.cumsum(pieces) - pieces, pieces)
-    whole_ends = np.repeat(ends, pieces)
-    last = number + 1 == np.repeat(pieces, pieces)
-    starts = np.repeat(starts, pieces) + number * _LONGEST
-    ends = np.where(last, whole_ends, starts + _LONGEST)
-    return starts, ends, np.repeat(kinds, pieces)
 
 
 @lru_cache(maxsize=1)
 def _powers() -> tuple[Hashes, Hashes]:
     """Powers of the base and of its inverse, enough for the characters hashed at once."""
-    count = _PIECE * (_LONGEST + 2) + 1
+    count = _PIECE * (LONGEST + 2) + 1
     powers = np.full(count, _BASE, np.uint64)
     inverses = np.full(count, _BASE_INVERSE, np.uint64)
     powers[0] = inverses[0] = 1
@@ -176,11 +107,11 @@ def _mixed(values: Hashes) -> Hashes:
 
 
 def _hashed(
-    points: NDArray[np.uint32],
-    lower: NDArray[np.uint32],
+    points: Points,
+    lower: Points,
     starts: Ints,
     ends: Ints,
-    classes: NDArray[np.uint8],
+    classes: Classes,
 ) -> tuple[Ints, Ints, Ints, Ints, Hashes]:
     """``forms``, ``words``, ``grams``, ``gram_starts`` as in ``Features``; a hash per token."""
     wholes, counts, parts = [], [], []
@@ -205,29 +136,29 @@ def _hashed(
 
 
 def _marked(
-    points: NDArray[np.uint32],
-    lower: NDArray[np.uint32],
+    points: Points,
+    lower: Points,
     starts: Ints,
     ends: Ints,
-    classes: NDArray[np.uint8],
-) -> tuple[NDArray[np.uint32], Ints]:
+    classes: Classes,
+) -> tuple[Points, Ints]:
     """The lower-cased characters of the tokens with their marks, and where each token begins."""
     del points
-    lengths = np.minimum(ends - starts, _LONGEST)
-    lengths = np.where(classes == _SIGN, np.minimum(lengths, 4), lengths)
-    lengths = np.where(classes == _BREAK, 1, lengths)
+    lengths = np.minimum(ends - starts, LONGEST)
+    lengths = np.where(classes == SIGN, np.minimum(lengths, 4), lengths)
+    lengths = np.where(classes == BREAK, 1, lengths)
     offsets = np.zeros(len(starts) + 1, np.int64)
     np.cumsum(lengths + 2, out=offsets[1:])
     inside = np.arange(offsets[-1]) - np.repeat(offsets[:-1], lengths + 2) - 1
     source = np.repeat(starts, lengths + 2) + inside
     marked = lower[np.clip(source, 0, len(lower) - 1)].copy()
     # A number is known by its length; one or two digits and the decade of a year by its value.
-    digits = np.where(classes == _DIGIT, ends - starts, 0)
+    digits = np.where(classes == DIGIT, ends - starts, 0)
     centuries = (digits == 4) & ((lower[starts] == ord("1")) | (lower[starts] == ord("2")))  # noqa: PLR2004
-    shown = np.where(digits <= 2, _LONGEST, np.where(centuries, 3, 0))  # noqa: PLR2004
+    shown = np.where(digits <= 2, LONGEST, np.where(centuries, 3, 0))  # noqa: PLR2004
     hidden = (np.repeat(digits, lengths + 2) > 0) & (inside >= np.repeat(shown, lengths + 2))
     marked[hidden] = ord("0")
-    marked[np.repeat(classes == _BREAK, lengths + 2)] = ord("\n")
+    marked[np.repeat(classes == BREAK, lengths + 2)] = ord("\n")
     marked[offsets[:-1]] = _OPENING
     marked[offsets[1:] - 1] = _CLOSING
     return marked, offsets
@@ -274,11 +205,11 @@ def _bucket(lengths: Ints) -> Ints:
 
 
 def _small(  # noqa: PLR0913, PLR0917 - arrays of one pass
-    points: NDArray[np.uint32],
-    lower: NDArray[np.uint32],
+    points: Points,
+    lower: Points,
     starts: Ints,
     ends: Ints,
-    classes: NDArray[np.uint8],
+    classes: Classes,
     owners: Ints,
     same: Hashes,
 ) -> Ints:
@@ -291,7 +222,7 @@ def _small(  # noqa: PLR0913, PLR0917 - arrays of one pass
     np.cumsum(points != lower, out=raised[1:])
     upper = raised[ends] - raised[starts]
     lengths = ends - starts
-    letters = classes == _LETTER
+    letters = classes == LETTER
     initial = points[starts] != lower[starts]
     case = np.where(upper == 0, 0, np.where(upper == lengths, 1, np.where(upper == 1, 2, 3)))
     case = np.where((case == 2) & ~initial, 3, case)  # noqa: PLR2004
@@ -301,7 +232,7 @@ def _small(  # noqa: PLR0913, PLR0917 - arrays of one pass
     after = np.append(layout[1:], 5)
     small[:, 1] = _AT_LAYOUT + layout * _LAYOUTS + after
     lowered = letters & (upper < lengths)
-    line = np.cumsum((classes == _BREAK) | (layout == 5)) - 1  # noqa: PLR2004
+    line = np.cumsum((classes == BREAK) | (layout == 5)) - 1  # noqa: PLR2004
     small[:, 2] = (
         _AT_LETTERING
         + _lettering(line, letters & (upper > 0), lowered) * _LETTERINGS
@@ -312,20 +243,20 @@ def _small(  # noqa: PLR0913, PLR0917 - arrays of one pass
 
 
 def _layout(
-    points: NDArray[np.uint32],
+    points: Points,
     starts: Ints,
     ends: Ints,
-    classes: NDArray[np.uint8],
+    classes: Classes,
     owners: Ints,
 ) -> Ints:
     """What stands before a token: 0 nothing, 1 a space, 2 a gap, 3 a line, 4 more, 5 the start."""
     gap = starts - np.append(0, ends[:-1])
     tab = points[np.maximum(starts - 1, 0)] == ord("\t")
     layout = np.where(gap == 0, 0, np.where((gap > 1) | tab, 2, 1))
-    layout[1:][classes[:-1] == _BREAK] = 3
+    layout[1:][classes[:-1] == BREAK] = 3
     lines = np.zeros(len(points) + 1, np.int64)
     np.cumsum(points == ord("\n"), out=lines[1:])
-    blank = (lines[ends] - lines[starts] > 1) & (classes == _BREAK)
+    blank = (lines[ends] - lines[starts] > 1) & (classes == BREAK)
     layout[1:][blank[:-1]] = 4
     layout[0] = 5
     layout[1:][owners[1:] != owners[:-1]] = 5

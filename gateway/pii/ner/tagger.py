@@ -142,7 +142,7 @@ class Tagger:
         return round(float(1 / (1 + np.exp(-logit))), 3)
 
 
-_CODE = ("features.py", "network.py", "tagger.py")
+_CODE = ("features.py", "network.py", "tagger.py", "tokens.py")
 
 
 def _runs(
