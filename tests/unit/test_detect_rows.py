@@ -7,7 +7,7 @@ import pytest
 from gateway.pii.presidio.detector import PresidioDetector
 from tests import marked
 
-TABLES = ("dates", "weak", "labels", "evasions")
+TABLES = ("dates", "weak", "labels", "evasions", "places")
 ROWS = [(table, row) for table in TABLES for row in marked.rows(table)]
 
 

@@ -85,7 +85,7 @@ FOUND: list[tuple[str, list[tuple[str, str]]]] = [
     ("123 Main Street, Apt 4", [("LOCATION", "123 Main Street, Apt 4")]),
     ("Hauptstraße 12", [("LOCATION", "Hauptstraße 12")]),
     ("12 rue de la Paix", [("LOCATION", "12 rue de la Paix")]),
-    ("Boston, MA 02139", [("LOCATION", "Boston"), ("ZIP_CODE", "02139")]),
+    ("Boston, MA 02139", [("LOCATION", "Boston"), ("REGION", "MA"), ("ZIP_CODE", "02139")]),
     ("SW1A 1AA", [("ZIP_CODE", "SW1A 1AA")]),
     # Secrets.
     ("Password: hunter2!", [("SECRET", "hunter2!")]),
