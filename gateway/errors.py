@@ -127,15 +127,22 @@ class SettingsError(GatewayError):
     default_message = "The settings are not valid."
 
 
-class PolicyFileError(SettingsError):
-    """A policy that does not load. ``where`` is ``file:line:col``."""
+class DataFileError(SettingsError):
+    """A file of the site that does not load. ``where`` is ``file:line:col``."""
 
-    code = "policy_file"
-    default_message = "A policy file is not valid."
+    code = "data_file"
+    default_message = "A data file is not valid."
 
     def __init__(self, message: str, *, where: str) -> None:
         self.where = where
         super().__init__(f"{where}: {message}")
+
+
+class PolicyFileError(DataFileError):
+    """A policy that does not load."""
+
+    code = "policy_file"
+    default_message = "A policy file is not valid."
 
 
 class AirGapError(GatewayError):

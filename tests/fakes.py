@@ -84,7 +84,7 @@ class PipelineInMemory:
 
     def _error(self, code: str) -> Exception:
         for kind in error_classes():
-            if kind.code == code and kind is not errors.PolicyFileError:
+            if kind.code == code and not issubclass(kind, errors.DataFileError):
                 error = kind()
                 error.receipt_id = "r-refused"
                 return error

@@ -47,7 +47,7 @@ if TYPE_CHECKING:
 
     from gateway.domain import Citation
     from gateway.policy.model import Policy
-    from gateway.policy.node import Node
+    from gateway.yamlfile.node import Node
 
 FILE_KEYS = ("policy", "cases")
 CASE_KEYS = ("id", "role", "purpose", "entity", "confidence", "beside", "category", "expect")

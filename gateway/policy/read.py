@@ -28,7 +28,7 @@ from gateway.policy.model import (
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from gateway.policy.node import Node
+    from gateway.yamlfile.node import Node
 
 POLICY_KEYS = (
     "name",

@@ -7,7 +7,8 @@ import os
 import pytest
 
 from gateway.errors import PolicyFileError
-from gateway.policy.load import MAX_BYTES, load_policy, shipped
+from gateway.policy.load import load_policy, shipped
+from gateway.yamlfile.read import MAX_BYTES
 
 
 def place(tmp_path, kind):

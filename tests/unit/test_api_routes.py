@@ -183,7 +183,7 @@ async def test_only_auto_and_nothing_leave_the_model_open(client, house, model, 
 async def test_every_error_has_its_status(client, stream):
     """An error before the first byte has its status and receipt, streaming or not."""
     kinds = {kind.code: kind for kind in reversed(error_classes())}  # a code's topmost class
-    del kinds["policy_file"]  # raised at start only, with the place in the file
+    del kinds["policy_file"], kinds["data_file"]  # raised at start only, with the place in the file
     for code, kind in kinds.items():
         answer = await client.post(CHAT, json=ask(f"RAISE {code}", stream=stream))
         status, shape = next(TABLE[base] for base in kind.__mro__ if base in TABLE)

@@ -8,8 +8,9 @@ import pytest
 
 from gateway.domain import Operator, Purpose, Role
 from gateway.errors import PolicyFileError
-from gateway.policy.load import MAX_BYTES, MAX_DEPTH, SHIPPED, load_policy, parse_policy, shipped
+from gateway.policy.load import SHIPPED, load_policy, parse_policy, shipped
 from gateway.policy.model import Action, Kind
+from gateway.yamlfile.read import MAX_BYTES, MAX_DEPTH
 
 HEAD = """\
 name: sample

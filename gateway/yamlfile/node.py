@@ -1,7 +1,7 @@
 """A parsed file with the place of everything in it, and the checks that read it.
 
-Every check raises ``PolicyFileError`` with ``file:line:col``, the fault and the fix. Of the file's
-own text a message repeats identifiers only (a key, a role, an entity type), never prose.
+Every check raises the file's ``DataFileError`` with ``file:line:col``, the fault and the fix. Of
+the file's own text a message repeats identifiers only (a key, a role, an entity type), never prose.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from datetime import date
 from typing import TYPE_CHECKING, NoReturn, TypeVar
 
-from gateway.errors import PolicyFileError
+from gateway.errors import DataFileError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -34,11 +34,12 @@ class Node:
     line: int
     column: int
     quoted: bool = False
+    error: type[DataFileError] = DataFileError
 
     # --- faults ---------------------------------------------------------------------------------
 
     def fail(self, fault: str) -> NoReturn:
-        raise PolicyFileError(fault, where=f"{self.file}:{self.line}:{self.column}")
+        raise self.error(fault, where=f"{self.file}:{self.line}:{self.column}")
 
     def fail_unknown(self, what: str, known: Iterable[str]) -> NoReturn:
         """Say which identifier is unknown and what it was perhaps meant to be."""
@@ -108,7 +109,7 @@ class Node:
         return text == "true"
 
     def day(self) -> date:
-        # fromisoformat also takes week dates and the basic form; a policy has one spelling.
+        # fromisoformat also takes week dates and the basic form; a file has one spelling.
         fault = "a date is expected here, written YYYY-MM-DD"
         if not _DATE.fullmatch(self.text()):
             self.fail(fault)
