@@ -24,7 +24,7 @@ def rows(found: Features, number: int) -> tuple[object, ...]:
             int(found.words[form]),
             tuple(found.grams[bounds[form] : bounds[form + 1]].tolist()),
             tuple(found.small[i].tolist()),
-            bool(found.breaks[i]),
+            int(found.classes[i]),
         )
         for i, form in ((i, found.forms[i]) for i in which)
     )

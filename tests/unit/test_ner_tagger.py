@@ -22,6 +22,8 @@ FOUND = [
     ("The patient lives in Springfield with her sister.", "LOCATION", "Springfield"),
     ("She was admitted to Mercy General Hospital on 3 May 2019.", "DATE_TIME", "3 May 2019"),
     ("She was admitted to Mercy General Hospital.", "ORGANIZATION", "Mercy General Hospital"),
+    ("Herr Thomas Müller wohnt in Köln.", "PERSON", "Herr Thomas Müller"),
+    ("Mme Claire Dubois habite à Lyon.", "PERSON", "Mme Claire Dubois"),
     ("Paciente Juan Pérez, ingresado ayer", "PERSON", "Juan Pérez"),
 ]
 CLEAN = [

@@ -84,11 +84,11 @@ def rate(step: int, steps: int, warm: float = 0.06) -> float:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--steps", type=int, default=4500)
-    parser.add_argument("--size", type=int, default=20_000, help="characters of a part of a step")
+    parser.add_argument("--steps", type=int, default=3400)
+    parser.add_argument("--size", type=int, default=16_000, help="characters of a part of a step")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--threads", type=int, default=2, help="parts of a step")
-    parser.add_argument("--rate", type=float, default=2.5e-3)
+    parser.add_argument("--rate", type=float, default=3e-3)
     parser.add_argument("--generated", type=int, default=200_000, help="generated texts")
     parser.add_argument("--work", type=Path, default=HERE / "work")
     parser.add_argument("--fresh", action="store_true", help="drop the checkpoint")

@@ -57,7 +57,7 @@ class Features:
     ``starts``, ``ends``: offsets of each token in its text; ``texts``: the number of its text.
     ``forms``: the number of its distinct form, an index of ``words`` (a row of the table of words)
     and of ``gram_starts``, which divides ``grams`` (rows of the table of n-grams). ``small``: four
-    rows of the small table for each token. ``breaks``: whether it is a line break.
+    rows of the small table for each token. ``classes``: its class (``tokens.py``).
     """
 
     starts: Ints
@@ -68,7 +68,7 @@ class Features:
     grams: Ints
     gram_starts: Ints
     small: Ints
-    breaks: NDArray[np.bool_]
+    classes: Classes
 
 
 def read(texts: Sequence[str]) -> Features:
@@ -86,8 +86,7 @@ def read(texts: Sequence[str]) -> Features:
     first = ends_of_texts - lengths
     shift = first[owners] if len(starts) else np.zeros(0, np.int64)
     return Features(
-        starts - shift, ends - shift, owners, forms, words, grams, gram_starts, small,
-        classes == BREAK,
+        starts - shift, ends - shift, owners, forms, words, grams, gram_starts, small, classes
     )  # fmt: skip
 
 

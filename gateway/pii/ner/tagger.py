@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 from gateway.errors import SettingsError
 from gateway.pii.ner import features
 from gateway.pii.ner.network import LABELS, Floats, Network
+from gateway.pii.ner.tokens import BREAK, SIGN, Classes
 
 HERE = Path(__file__).parent
 _AT_ONCE = 200_000  # characters read at once; bounds memory, not results
@@ -104,7 +105,7 @@ class Tagger:
                 tags = self.network.tags(forms, read.forms[low:high], read.small[low:high])
                 part = slice(low, high)
                 found.append(
-                    self._spans(tags, read.starts[part], read.ends[part], read.breaks[part])
+                    self._spans(tags, read.starts[part], read.ends[part], read.classes[part])
                 )
         return found
 
@@ -113,7 +114,7 @@ class Tagger:
         tags: Floats,
         starts: NDArray[np.int64],
         ends: NDArray[np.int64],
-        breaks: NDArray[np.bool_],
+        classes: Classes,
     ) -> list[Span]:
         inside = 1 - tags[:, 0]
         taken = inside >= self.card.low
@@ -122,13 +123,14 @@ class Tagger:
         first, last = _runs(tags, inside, taken, sure=self.card.sure)
         found = []
         by_label = tags[:, 1::2] + tags[:, 2::2]
+        breaks, bare = classes == BREAK, (classes == BREAK) | (classes == SIGN)
         for a, b in zip(first.tolist(), last.tolist(), strict=True):
-            while a < b and breaks[b - 1]:
-                b -= 1  # noqa: PLW2901 - a line break at the end is no part
-            while a < b and breaks[a]:
-                a += 1  # noqa: PLW2901
-            if a == b:
+            if bare[a:b].all():
                 continue
+            while breaks[b - 1]:
+                b -= 1  # noqa: PLW2901 - a line break at an end is no part
+            while breaks[a]:
+                a += 1  # noqa: PLW2901
             label = LABELS[int(by_label[a:b].sum(0).argmax())]
             score = self._calibrated(label, float(inside[a:b].mean()))
             if score >= self.card.floors[label]:
