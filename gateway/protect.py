@@ -27,7 +27,7 @@ from gateway.pii import tripwire
 from gateway.pii.cache import FindingsCache
 from gateway.pii.categories import Categorizer
 from gateway.pii.locate import Findings, locate, queries
-from gateway.pii.mask import Apply, Masked, Replacement, Value, mask
+from gateway.pii.mask import Apply, Masked, Memory, Replacement, Value, mask
 from gateway.pii.port import MODEL, Detector
 from gateway.pii.recognizers.vocabulary import WEAK
 from gateway.pii.segments import Segment, collect, rebuild
@@ -42,13 +42,18 @@ nowhere less strict."""
 
 @dataclass(frozen=True, slots=True)
 class Protected:
-    """What may go on. When ``decision.denied`` is not empty nothing may: ``masked`` is None."""
+    """What may go on. When ``decision.denied`` is not empty nothing may: ``masked`` is None.
+
+    ``counts[i]`` of the findings, in their order, are in the i-th segment; those after them stand
+    in masked text, and policy keeps them.
+    """
 
     findings: tuple[Finding, ...]
     decision: Decision
     masked: Masked | None = field(default=None, repr=False)
     passes: int = 0
     categories: frozenset[Category] = frozenset()
+    counts: tuple[int, ...] = ()
 
     @property
     def told(self) -> tuple[Finding, ...]:
@@ -120,11 +125,32 @@ class Protector:
 
         Raises: as ``protect``.
         """
-        search = _Search(self._detector, language=language)
-        protected = self._protect((Segment("text", 1, text),), decide, search)
+        protected = self.protect_segments((Segment("text", 1, text),), decide, language)
         return (protected.masked.texts[0] if protected.masked else ""), protected
 
-    def _protect(self, segments: Sequence[Segment], decide: Decide, search: _Search) -> Protected:
+    def protect_segments(
+        self,
+        segments: Sequence[Segment],
+        decide: Decide,
+        language: str | None = None,
+        memory: Memory | None = None,
+    ) -> Protected:
+        """Mask strings that belong together: the cells of a table, the values of a document.
+
+        With a ``memory``, what was masked with it before is known here and keeps its numbers.
+
+        Raises: as ``protect``.
+        """
+        search = _Search(self._detector, language=language)
+        return self._protect(segments, decide, search, memory)
+
+    def _protect(
+        self,
+        segments: Sequence[Segment],
+        decide: Decide,
+        search: _Search,
+        memory: Memory | None = None,
+    ) -> Protected:
         today = self._clock().date()
         asked = queries(segments)
         categories = self._categorizer.categories(asked)
@@ -133,7 +159,7 @@ class Protector:
             flat = tuple(chain.from_iterable(findings))
             decision = decide(flat, categories)
             if decision.denied:
-                return Protected(flat, decision, passes=done, categories=categories)
+                return Protected(flat, decision, None, done, categories, _counts(findings))
             masked = mask(
                 segments,
                 findings,
@@ -141,14 +167,16 @@ class Protector:
                 today=today,
                 apply=self._apply,
                 earlier=_earlier(segments, findings, lambda some: decide(some, categories)),
+                memory=memory,
             )
             found = self._look_again(segments, masked, search)
             if not any(found):
-                return Protected(flat, decision, masked, done, categories)
+                return Protected(flat, decision, masked, done, categories, _counts(findings))
             everything = (*flat, *chain.from_iterable(found))
             again = decide(everything, categories)
             if _all_kept(again, decision):
-                return Protected(everything, again, masked, done, categories)
+                counts = _counts(findings)
+                return Protected(everything, again, masked, done, categories, counts)
             findings = _together(findings, masked, found)
         raise TripwireError
 
@@ -204,6 +232,10 @@ def _together(findings: Findings, masked: Masked, found: Findings) -> Findings:
         moved = [replace(f, start=s.start, end=s.end) for f, s in zip(after, spans, strict=True)]
         joined.append(tuple(sorted((*before, *moved), key=lambda f: (f.start, f.end))))
     return tuple(joined)
+
+
+def _counts(findings: Findings) -> tuple[int, ...]:
+    return tuple(map(len, findings))
 
 
 def _aligned(findings: Findings, decision: Decision) -> list[tuple[Ruling, ...]]:

@@ -158,9 +158,12 @@ class Known:
     def places(self, scanned: Scanned) -> list[Place]:
         """Every place of every value, overlapping ones too; in no order."""
         found: list[Place] = []
-        for head, by_length in self._by_head.items():
-            for index in scanned.at.get(head, ()):
-                for length, by_words in by_length.items():
+        fewer, more = sorted((self._by_head, scanned.at), key=len)  # whatever is cheaper
+        for head in fewer:
+            if head not in more:
+                continue
+            for index in scanned.at[head]:
+                for length, by_words in self._by_head[head].items():
                     for pattern in _fitting(scanned, index, length, by_words):
                         place = _place(scanned, index, pattern)
                         if place is not None:

@@ -118,7 +118,7 @@ def splice(text: str, replacements: Sequence[Replacement]) -> str:
     return "".join(out) + text[position:]
 
 
-def mask(  # noqa: PLR0913 - the last three by keyword
+def mask(  # noqa: PLR0913 - the last four by keyword
     segments: Sequence[Segment],
     findings: Sequence[Sequence[Finding]],
     rulings: Rulings,
@@ -126,20 +126,22 @@ def mask(  # noqa: PLR0913 - the last three by keyword
     today: date,
     apply: Apply = splice,
     earlier: Sequence[tuple[int, Rulings]] = (),
+    memory: Memory | None = None,
 ) -> Masked:
     """Mask the segments. ``rulings[i][j]`` is for ``findings[i][j]``, as ``locate`` returned them.
 
     ``earlier`` tells which rulings held while the conversation was shorter: those of a pair
     ``(turn, rulings)`` before that turn came, in ascending order. Each MUST be nowhere stricter
     than the next. ``today`` decides which years imply an age over 89. Rulings that block are the
-    caller's: a request with one never comes here.
+    caller's: a request with one never comes here. With a ``memory``, what was masked with it
+    before is known here and keeps its numbers.
 
     Raises:
         UnmaskableError: a finding, a known value or text like a placeholder lies in a segment
             that cannot carry a placeholder (``Kind.NAME``).
         ValueError: a ruling blocks, or the inputs are not aligned.
     """
-    masker = _Masker(today)
+    masker = _Masker(today, memory or Memory())
     texts = [_Text(segment, found) for segment, found in zip(segments, findings, strict=True)]
     by_turn = sorted(texts, key=lambda text: text.segment.turn)  # stable: path order within a turn
     stages = [*earlier, (math.inf, rulings)]
@@ -229,12 +231,26 @@ class _Text:
         self.rulings, self.renewed = rulings, True
 
 
+class Memory:
+    """What the parts of one long text learn from each other: values, their numbers and forms.
+
+    Only ever grows, and holds text: it lives no longer than the run it is of.
+    """
+
+    def __init__(self) -> None:
+        self.registry = Registry()
+        self.known = Known()
+        self.traits: dict[str, _Trait] = {}
+        self.sought: set[str] = set()
+
+
 class _Masker:
-    def __init__(self, today: date) -> None:
+    def __init__(self, today: date, memory: Memory) -> None:
         self._today = today
-        self._registry = Registry()
-        self._known = Known()
-        self._traits: dict[str, _Trait] = {}
+        self._registry = memory.registry
+        self._known = memory.known
+        self._traits = memory.traits
+        self._sought = memory.sought
         self._done: list[_Text] = []
 
     def mapping(self) -> dict[str, Value]:
@@ -246,8 +262,7 @@ class _Masker:
         }
 
     def sought(self) -> frozenset[str]:
-        found = (forms.searchable(spoken(value)) for value in self._traits)
-        return frozenset(form for form in found if form is not None)
+        return frozenset(self._sought)
 
     def _restorable(self, entry: Entry) -> bool:
         """A later turn can forbid what an earlier one allowed; the entry stays, closed."""
@@ -285,6 +300,9 @@ class _Masker:
                 finding.score,
                 len(self._traits),
             )
+            form = forms.searchable(spoken(value))
+            if form is not None:
+                self._sought.add(form)
         elif ruling.operator > trait.operator or (trait.restore and not ruling.restore):
             trait.operator = max(trait.operator, ruling.operator)
             trait.restore = trait.restore and ruling.restore
