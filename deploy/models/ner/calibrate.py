@@ -85,9 +85,8 @@ def main() -> None:
         slope, offset = fitted(every[label])
         curves[label] = (slope, offset, FLOOR)
         right = [p[1] for p in every[label]]
-        print(
-            f"{label:14} {len(right):6} spans, {np.mean(right or [0]):.3f} right: {slope:.2f} {offset:+.2f}"
-        )
+        share = np.mean(right or [0])
+        print(f"{label:14} {len(right):6} spans, {share:.3f} right: {slope:.2f} {offset:+.2f}")
     path.write_text(card.written(values["sha256"], curves, LOW, SURE))
 
 

@@ -95,7 +95,8 @@ def merged_f1(rows: list[Row], spans: list[list[Span]]) -> str:
         gold = merge(row["text"], ((s[0], s[1]) for s in row["spans"]))
         got = merge(row["text"], ((s.start, s.end) for s in mine))
         tp, fp, fn = tp + len(gold & got), fp + len(got - gold), fn + len(gold - got)
-    return f"P {tp / max(1, tp + fp):.3f} R {tp / max(1, tp + fn):.3f} F1 {2 * tp / max(1, 2 * tp + fp + fn):.3f}"
+    precision, recall = tp / max(1, tp + fp), tp / max(1, tp + fn)
+    return f"P {precision:.3f} R {recall:.3f} F1 {2 * tp / max(1, 2 * tp + fp + fn):.3f}"
 
 
 def by_label(row: Row) -> list[tuple[int, int, str]]:

@@ -32,7 +32,7 @@ SHARES = {  # of the characters trained on
 }  # fmt: skip
 RENAMED = {"generated": 0.15, "wikigold": 0.5, "wnut17": 0.4, "btc": 0.4, "notes": 0.9}
 LIMIT = 1600  # characters of a piece
-SAVE_EVERY = 200  # steps
+SAVE_EVERY, SHOW_EVERY = 200, 50  # steps
 MEAN_EVERY = 4
 DROP, LOST = 0.1, 0.15  # shares of units and of words' rows
 
@@ -103,67 +103,86 @@ def main() -> None:
     train(Draw(sources, options.size), options)
 
 
-def train(draw: Callable[[Random], list[Piece]], options: argparse.Namespace) -> None:
-    net = Net(options.seed)
-    mean = {n: p.detach().clone() for n, p in net.named_parameters()}
-    tables = [p for n, p in net.named_parameters() if n.startswith("table")]
-    others = [p for n, p in net.named_parameters() if not n.startswith("table")]
-    groups = [{"params": tables, "weight_decay": 0.0}, {"params": others, "weight_decay": 0.02}]
-    optimizer = torch.optim.AdamW(groups, options.rate, (0.9, 0.98), fused=True)
-    checkpoint, first = options.work / "checkpoint.pt", 0
-    if checkpoint.exists() and not options.fresh:
-        state = torch.load(checkpoint, weights_only=True)
-        net.load_state_dict(state["net"])
-        optimizer.load_state_dict(state["optimizer"])
-        mean, first = state["mean"], state["step"]
-    began, seen, total = time.monotonic(), 0, 0.0
-    names = [n for n, _ in net.named_parameters()]
-    weights = [p for _, p in net.named_parameters()]
+class State:
+    """The network, its optimizer and the mean of its weights, as kept in the checkpoint."""
 
-    def part(step: int, number: int) -> tuple[list[Tensor], float, int]:
-        """Gradients of one part of a step, the sum of its losses and its tokens."""
-        seed = (options.seed * 1_000_003 + step) * options.threads + number
+    def __init__(self, options: argparse.Namespace) -> None:
+        self.net = Net(options.seed)
+        self.mean = {n: p.detach().clone() for n, p in self.net.named_parameters()}
+        tables = [p for n, p in self.net.named_parameters() if n.startswith("table")]
+        self.others = [p for n, p in self.net.named_parameters() if not n.startswith("table")]
+        groups = [
+            {"params": tables, "weight_decay": 0.0},
+            {"params": self.others, "weight_decay": 0.02},
+        ]
+        self.optimizer = torch.optim.AdamW(groups, options.rate, (0.9, 0.98), fused=True)
+        self.path, self.step = options.work / "checkpoint.pt", 0
+        if self.path.exists() and not options.fresh:
+            saved = torch.load(self.path, weights_only=True)
+            self.net.load_state_dict(saved["net"])
+            self.optimizer.load_state_dict(saved["optimizer"])
+            self.mean, self.step = saved["mean"], saved["step"]
+
+    def update(self, gradients: list[list[Tensor]], rate: float) -> None:
+        """One step by the mean of the parts' gradients, added in their order."""
+        for number, weight in enumerate(self.net.parameters()):
+            weight.grad = gradients[0][number]
+            for part in gradients[1:]:
+                weight.grad += part[number]
+            weight.grad /= len(gradients)
+        torch.nn.utils.clip_grad_norm_(self.others, 1.0)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        self.optimizer.step()
+        if self.step % MEAN_EVERY == 0:
+            keep = min(0.998, (self.step + 1) / (self.step + 10)) ** MEAN_EVERY
+            with torch.no_grad():
+                for name, weight in self.net.named_parameters():
+                    self.mean[name].lerp_(weight, 1 - keep)
+        self.step += 1
+
+    def save(self) -> None:
+        state = {
+            "net": self.net.state_dict(), "optimizer": self.optimizer.state_dict(),
+            "mean": self.mean, "step": self.step,
+        }  # fmt: skip
+        torch.save(state, self.path.with_suffix(".new"))
+        self.path.with_suffix(".new").replace(self.path)
+
+
+def train(draw: Callable[[Random], list[Piece]], options: argparse.Namespace) -> None:
+    state = State(options)
+    weights = list(state.net.parameters())
+    began, seen, total = time.monotonic(), 0, 0.0
+
+    def part(number: int) -> tuple[list[Tensor], float, int]:
+        """Gradients of one part of a step, its loss and its tokens."""
+        seed = (options.seed * 1_000_003 + state.step) * options.threads + number
         pieces = draw(Random(seed))
         read = features.read([p.text for p in pieces])
         allowed = torch.from_numpy(targets(pieces, read))
-        loss = loss_of(net(read, DROP, LOST, seed), allowed)
+        loss = loss_of(state.net(read, DROP, LOST, seed), allowed)
         return list(torch.autograd.grad(loss, weights)), loss.item(), len(allowed)
 
     columns = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn())
     with Progress(*columns) as progress, ThreadPoolExecutor(options.threads) as pool:
-        task = progress.add_task("training", total=options.steps, completed=first)
-        for step in range(first, options.steps):
-            parts = list(pool.map(part, [step] * options.threads, range(options.threads)))
-            for n, weight in enumerate(weights):
-                weight.grad = parts[0][0][n]
-                for other in parts[1:]:
-                    weight.grad += other[0][n]
-                weight.grad /= len(parts)
-            torch.nn.utils.clip_grad_norm_(others, 1.0)
-            for group in optimizer.param_groups:
-                group["lr"] = options.rate * rate(step, options.steps)
-            optimizer.step()
-            if step % MEAN_EVERY == 0:
-                keep = min(0.998, (step + 1) / (step + 10)) ** MEAN_EVERY
-                with torch.no_grad():
-                    for name, weight in zip(names, weights, strict=True):
-                        mean[name].lerp_(weight, 1 - keep)
+        task = progress.add_task("training", total=options.steps, completed=state.step)
+        while state.step < options.steps:
+            parts = list(pool.map(part, range(options.threads)))
+            state.update([p[0] for p in parts], options.rate * rate(state.step, options.steps))
             seen += sum(p[2] for p in parts)
             total += sum(p[1] for p in parts) / len(parts)
-            if (step + 1) % 50 == 0:
-                speed = seen / (time.monotonic() - began)
-                note = f"step {step + 1} loss {total / 50:.4f} {speed:,.0f} tokens/s"
-                progress.update(task, completed=step + 1, description=note)
+            if state.step % SHOW_EVERY == 0:
+                took = time.monotonic() - began
+                note = (
+                    f"step {state.step} loss {total / SHOW_EVERY:.4f} {seen / took:,.0f} tokens/s"
+                )
+                progress.update(task, completed=state.step, description=note)
                 if not progress.console.is_terminal:
-                    print(note, f"{time.monotonic() - began:.0f} s", flush=True)
+                    print(note, f"{took:.0f} s", flush=True)
                 total = 0.0
-            if (step + 1) % SAVE_EVERY == 0 or step + 1 == options.steps:
-                state = {
-                    "net": net.state_dict(), "optimizer": optimizer.state_dict(),
-                    "mean": mean, "step": step + 1,
-                }  # fmt: skip
-                torch.save(state, checkpoint.with_suffix(".new"))
-                checkpoint.with_suffix(".new").replace(checkpoint)
+            if state.step % SAVE_EVERY == 0 or state.step == options.steps:
+                state.save()
 
 
 if __name__ == "__main__":
