@@ -14,23 +14,24 @@ _RULES_NAME_IT = "ID_NUMBER"
 _FREE = frozenset({"SECRET"})
 
 
-def pieces(work: Path, seed: int, count: int) -> list[Piece]:
+def pieces(work: Path, seed: int, count: int, *, held_out: bool = False) -> list[Piece]:
     """``count`` generated pieces, from the cache when it has them."""
-    cache = work / f"generated-{seed}-{count}.jsonl"
+    part = "held" if held_out else "generated"
+    cache = work / f"{part}-{seed}-{count}.jsonl"
     if not cache.exists():
-        write(cache, seed, count)
+        write(cache, seed, count, held_out=held_out)
     with cache.open(encoding="utf-8") as lines:
         return [piece(json.loads(line)) for line in lines]
 
 
-def write(cache: Path, seed: int, count: int) -> None:
-    from rich.progress import track  # noqa: PLC0415
+def write(cache: Path, seed: int, count: int, *, held_out: bool) -> None:
+    from rich.progress import track  # noqa: PLC0415 - a cache is read without either
 
     from deploy.models.ner.generate import examples  # noqa: PLC0415
 
     unfinished = cache.with_suffix(".new")
     with unfinished.open("w", encoding="utf-8") as out:
-        for example in track(examples(seed, count), "generating", total=count):
+        for example in track(examples(seed, count, held_out), "generating", total=count):
             row = {
                 "text": example.text, "lang": example.lang,
                 "spans": [[s.start, s.end, s.label] for s in example.spans],

@@ -1,14 +1,16 @@
 """Train the tagger from nothing: ``python -m deploy.models.ner.train`` (about 45 minutes).
 
-Deterministic from ``--seed`` on one machine: every step draws its own pieces. A run that was
-stopped goes on from its last checkpoint in ``work/``; ``--fresh`` begins again.
+Two stages: the first never sees the lines and names that the generator holds out, so that it can be
+measured on them (``--finish 0`` stops there); the second, short one sees them too. Deterministic
+from ``--seed`` on one machine: every step draws its own pieces. A run that was stopped goes on from
+its last checkpoint in ``work/``; ``--fresh`` begins again.
 """
 
 from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from random import Random
@@ -76,31 +78,45 @@ def loss_of(scores: Tensor, allowed: Tensor) -> Tensor:
     return losses.mean()
 
 
-def rate(step: int, steps: int, warm: float = 0.06) -> float:
-    """Linear up, then linear down to nothing."""
+def rate(step: int, steps: int, finish: int, warm: float = 0.06) -> float:
+    """Linear up, then linear down to nothing; again from a quarter in the second stage."""
+    if step >= steps:
+        return 0.25 * (1 - (step - steps) / finish) + 0.002
     done = step / steps
     return min(done / warm, 1.0, (1 - done) / (1 - 0.25) + 0.002)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--steps", type=int, default=3400)
+    parser.add_argument("--steps", type=int, default=3400, help="steps of the first stage")
+    parser.add_argument("--finish", type=int, default=1000, help="steps of the second stage")
     parser.add_argument("--size", type=int, default=16_000, help="characters of a part of a step")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--threads", type=int, default=2, help="parts of a step")
     parser.add_argument("--rate", type=float, default=3e-3)
     parser.add_argument("--generated", type=int, default=200_000, help="generated texts")
+    parser.add_argument("--held", type=int, default=60_000, help="of the held-out lines and names")
     parser.add_argument("--work", type=Path, default=HERE / "work")
     parser.add_argument("--fresh", action="store_true", help="drop the checkpoint")
     options = parser.parse_args()
     torch.set_num_threads(1)  # each part of a step has a thread of its own
     options.work.mkdir(parents=True, exist_ok=True)
-    generated = drawn.pieces(options.work, options.seed, options.generated)
+    state = State(options)
+    if state.step < options.steps:
+        generated = drawn.pieces(options.work, options.seed, options.generated)
+        train(draw_from(generated, options.size), state, options, options.steps)
+    if options.finish:
+        generated = drawn.pieces(options.work, options.seed + 1, options.generated // 2)
+        generated += drawn.pieces(options.work, options.seed + 1, options.held, held_out=True)
+        train(draw_from(generated, options.size), state, options, options.steps + options.finish)
+
+
+def draw_from(generated: list[Piece], size: int) -> Draw:
     sources = corpora.training(generated)
     missing = [name for name, pieces in sources.items() if not pieces]
     if missing:
         print(f"note: corpora absent, not trained on: {', '.join(missing)}")
-    train(Draw(sources, options.size), options)
+    return Draw(sources, size)
 
 
 class State:
@@ -150,8 +166,8 @@ class State:
         self.path.with_suffix(".new").replace(self.path)
 
 
-def train(draw: Callable[[Random], list[Piece]], options: argparse.Namespace) -> None:
-    state = State(options)
+def train(draw: Draw, state: State, options: argparse.Namespace, until: int) -> None:
+    """Train up to step ``until``; the state is kept now and then."""
     weights = list(state.net.parameters())
     began, seen, total = time.monotonic(), 0, 0.0
 
@@ -166,10 +182,11 @@ def train(draw: Callable[[Random], list[Piece]], options: argparse.Namespace) ->
 
     columns = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn())
     with Progress(*columns) as progress, ThreadPoolExecutor(options.threads) as pool:
-        task = progress.add_task("training", total=options.steps, completed=state.step)
-        while state.step < options.steps:
+        task = progress.add_task("training", total=until, completed=state.step)
+        while state.step < until:
             parts = list(pool.map(part, range(options.threads)))
-            state.update([p[0] for p in parts], options.rate * rate(state.step, options.steps))
+            share = rate(state.step, options.steps, options.finish)
+            state.update([p[0] for p in parts], options.rate * share)
             seen += sum(p[2] for p in parts)
             total += sum(p[1] for p in parts) / len(parts)
             if state.step % SHOW_EVERY == 0:
@@ -181,7 +198,7 @@ def train(draw: Callable[[Random], list[Piece]], options: argparse.Namespace) ->
                 if not progress.console.is_terminal:
                     print(note, f"{took:.0f} s", flush=True)
                 total = 0.0
-            if state.step % SAVE_EVERY == 0 or state.step == options.steps:
+            if state.step % SAVE_EVERY == 0 or state.step == until:
                 state.save()
 
 

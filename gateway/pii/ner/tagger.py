@@ -29,7 +29,8 @@ from gateway.pii.ner.network import LABELS, Floats, Network
 from gateway.pii.ner.tokens import BREAK, SIGN, Classes
 
 HERE = Path(__file__).parent
-_AT_ONCE = 200_000  # characters read at once; bounds memory, not results
+_PART = 50_000  # characters read at once; longer texts are read in parts
+_MARGIN = 500  # characters before and after a part that are read with it
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,17 +97,17 @@ class Tagger:
 
     def spans(self, texts: Sequence[str]) -> list[list[Span]]:
         """Spans of each folded text (``recognizers/folding.py``): sorted and disjoint."""
-        found: list[list[Span]] = []
-        for group in _groups(texts):
-            read = features.read(group)
+        parts = [(number, part) for number, text in enumerate(texts) for part in _parts(text)]
+        found: list[list[Span]] = [[] for _ in texts]
+        for group in _groups(parts):
+            read = features.read([texts[n][part.left : part.right] for n, part in group])
             forms = self.network.forms(read)
             bounds = np.searchsorted(read.texts, np.arange(len(group) + 1))
-            for low, high in pairwise(bounds):
-                tags = self.network.tags(forms, read.forms[low:high], read.small[low:high])
-                part = slice(low, high)
-                found.append(
-                    self._spans(tags, read.starts[part], read.ends[part], read.classes[part])
-                )
+            for (number, part), (low, high) in zip(group, pairwise(bounds), strict=True):
+                mine = slice(low, high)
+                tags = self.network.tags(forms, read.forms[mine], read.small[mine])
+                spans = self._spans(tags, read.starts[mine], read.ends[mine], read.classes[mine])
+                _add(found[number], spans, part)
         return found
 
     def _spans(
@@ -161,18 +162,48 @@ def _runs(
     return first, np.flatnonzero(closes) + 1
 
 
-def _groups(texts: Sequence[str]) -> Iterator[list[str]]:
-    """``texts`` in order, in groups of a bounded number of characters."""
-    group: list[str] = []
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """Characters ``left`` to ``right`` are read, spans that begin in ``start`` to ``end`` kept."""
+
+    left: int
+    start: int
+    end: int
+    right: int
+
+
+def _parts(text: str) -> Iterator[_Part]:
+    """A text in parts of a bounded length, cut between lines or words where there are any."""
+    start = 0
+    while len(text) - start > _PART:
+        end = start + _PART
+        line, space = text.rfind("\n", end - _MARGIN, end), text.rfind(" ", end - _MARGIN, end)
+        end = line + 1 if line >= 0 else space + 1 if space >= 0 else end
+        yield _Part(max(0, start - _MARGIN), start, end, end + _MARGIN)
+        start = end
+    yield _Part(max(0, start - _MARGIN), start, len(text), len(text))
+
+
+def _groups(parts: Sequence[tuple[int, _Part]]) -> Iterator[list[tuple[int, _Part]]]:
+    """``parts`` in order, in groups of a bounded number of characters."""
+    group: list[tuple[int, _Part]] = []
     size = 0
-    for text in texts:
-        if group and size + len(text) > _AT_ONCE:
+    for number, part in parts:
+        if group and size + part.right - part.left > _PART:
             yield group
             group, size = [], 0
-        group.append(text)
-        size += len(text)
+        group.append((number, part))
+        size += part.right - part.left
     if group:
         yield group
+
+
+def _add(found: list[Span], spans: list[Span], part: _Part) -> None:
+    """Add to ``found`` those of the spans of a part that begin in it, after what is there."""
+    for span in spans:
+        start = span.start + part.left
+        if part.start <= start < part.end and (not found or start >= found[-1].end):
+            found.append(Span(start, span.end + part.left, span.label, span.score))
 
 
 def _card(values: Mapping[str, object]) -> Card:
