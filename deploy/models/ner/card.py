@@ -20,11 +20,14 @@ sure = {sure}  # and kept apart from those at least this likely
 """
 
 
-def written(
-    sha256: str, curves: dict[str, tuple[float, float, float]], low: float, sure: float
-) -> str:
+LOW, SURE = 0.1, 0.5
+FLOOR = 0.05
+
+
+def written(sha256: str, curves: dict[str, tuple[float, float, float]]) -> str:
+    """The card; ``curves``: slope, offset and floor of each label."""
     lines = [
         f"{label} = {{ slope = {a:.3f}, offset = {b:.3f}, floor = {c:.2f} }}"
         for label, (a, b, c) in curves.items()
     ]
-    return CARD.format(file=FILE, sha256=sha256, low=low, sure=sure, labels="\n".join(lines))
+    return CARD.format(file=FILE, sha256=sha256, low=LOW, sure=SURE, labels="\n".join(lines))

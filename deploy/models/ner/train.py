@@ -9,6 +9,7 @@ its last checkpoint in ``work/``; ``--fresh`` begins again.
 from __future__ import annotations
 
 import argparse
+import shutil
 import time
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -105,6 +106,7 @@ def main() -> None:
     if state.step < options.steps:
         generated = drawn.pieces(options.work, options.seed, options.generated)
         train(draw_from(generated, options.size), state, options, options.steps)
+        shutil.copy(state.path, state.path.with_name("first.pt"))
     if options.finish:
         generated = drawn.pieces(options.work, options.seed + 1, options.generated // 2)
         generated += drawn.pieces(options.work, options.seed + 1, options.held, held_out=True)
