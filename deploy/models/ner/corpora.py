@@ -74,14 +74,12 @@ _TAB = {
 
 
 def _tab(text: str, span: list[Any]) -> int:
-    label, level, value = span[2], span[3], text[span[0] : span[1]]
+    label, value = span[2], text[span[0] : span[1]]
     if label == "DATETIME":
         if re.fullmatch(r"\d{4}s?", value):
             return allow("YEAR")
         dated = re.search(r"\d", value) and _MONTHS.search(value)
         return allow("DATE_TIME" if dated else "DATE_TIME YEAR O")
-    if label == "ORG" and level == "NO_MASK":
-        return allow(_TAB["ORG"] + " O")
     return allow(_TAB[label]) if label in _TAB else ANYTHING
 
 

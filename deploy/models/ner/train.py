@@ -80,9 +80,9 @@ def loss_of(scores: Tensor, allowed: Tensor) -> Tensor:
 
 
 def rate(step: int, steps: int, finish: int, warm: float = 0.06) -> float:
-    """Linear up, then linear down to nothing; again from a quarter in the second stage."""
+    """Linear up, then linear down to nothing; again from less in the second stage."""
     if step >= steps:
-        return 0.25 * (1 - (step - steps) / finish) + 0.002
+        return 0.3 * (1 - (step - steps) / finish) + 0.002
     done = step / steps
     return min(done / warm, 1.0, (1 - done) / (1 - 0.25) + 0.002)
 
@@ -90,7 +90,7 @@ def rate(step: int, steps: int, finish: int, warm: float = 0.06) -> float:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--steps", type=int, default=3400, help="steps of the first stage")
-    parser.add_argument("--finish", type=int, default=1000, help="steps of the second stage")
+    parser.add_argument("--finish", type=int, default=1400, help="steps of the second stage")
     parser.add_argument("--size", type=int, default=16_000, help="characters of a part of a step")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--threads", type=int, default=2, help="parts of a step")
