@@ -32,6 +32,10 @@ from gateway.pii.known import Known, Scanned
 from gateway.pii.placeholders import LITERAL, REDACTED
 from gateway.pii.registry import Entry, Registry
 from gateway.pii.segments import Kind, Segment
+from gateway.pii.surrogates.dates import core_of
+from gateway.pii.surrogates.issue import DATES, Surrogates
+from gateway.pii.surrogates.lexicon import Lexicon
+from gateway.pii.surrogates.names import Made
 from gateway.pii.views import spoken, view
 
 
@@ -53,15 +57,19 @@ Apply = Callable[[str, Sequence[Replacement]], str]
 
 @dataclass(frozen=True, slots=True)
 class Value:
-    """What a placeholder stands for. ``restore``: this role may see it again.
+    """What a placeholder or a surrogate stands for. ``restore``: this role may see it again.
 
-    ``number``: it stood as a number in JSON and becomes one again.
+    ``number``: it stood as a number in JSON and becomes one again. ``surrogate_for``: of a
+    surrogate or a part of one, the placeholder in whose place it stands. ``day_first``: of a date,
+    how figures are read.
     """
 
     text: str = field(repr=False)
     entity_type: str
     restore: bool
     number: bool = False
+    surrogate_for: str = ""
+    day_first: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,10 +242,13 @@ class _Text:
 class Memory:
     """What the parts of one long text learn from each other: values, their numbers and forms.
 
-    Only ever grows, and holds text: it lives no longer than the run it is of.
+    Only ever grows, and holds text: it lives no longer than the run it is of. ``surrogates`` makes
+    those of this text; without it placeholders take their place, and tell a model less.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, surrogates: Surrogates | None = None) -> None:
+        self.surrogates = surrogates
+        self.lexicon = Lexicon()
         self.registry = Registry()
         self.known = Known()
         self.traits: dict[str, _Trait] = {}
@@ -251,15 +262,35 @@ class _Masker:
         self._known = memory.known
         self._traits = memory.traits
         self._sought = memory.sought
+        self._surrogates = memory.surrogates
+        self._lexicon = memory.lexicon
         self._done: list[_Text] = []
 
     def mapping(self) -> dict[str, Value]:
-        return {
-            entry.placeholder: Value(
-                entry.text, entry.entity_type, self._restorable(entry), entry.number
-            )
-            for entry in self._registry.entries.values()
-        }
+        found: dict[str, Value] = {}
+        for entry in self._registry.entries.values():
+            restore = self._restorable(entry)
+            if entry.spelled:
+                found[entry.placeholder] = Value(
+                    entry.text, entry.entity_type, restore, entry.number
+                )
+            if entry.made is not None:
+                self._add_surrogate(found, entry, entry.made, restore=restore)
+        return found
+
+    def _add_surrogate(
+        self, found: dict[str, Value], entry: Entry, made: Made, *, restore: bool
+    ) -> None:
+        """The surrogate of an entry, and its parts: closed where one of those they part is."""
+        whole = (made.text, entry.text, entry.number)
+        for key, text, number in (whole, *((*piece, False) for piece in made.pieces)):
+            known = found.get(key)
+            allowed = restore and (known is None or known.restore)
+            if known is not None and key != made.text:
+                found[key] = replace(known, restore=allowed)
+            else:
+                value = Value(text, entry.entity_type, allowed, number, entry.placeholder)
+                found[key] = replace(value, day_first=made.day_first)
 
     def sought(self) -> frozenset[str]:
         return frozenset(self._sought)
@@ -277,6 +308,10 @@ class _Masker:
         To what it reveals belongs what the rulings that came with it no longer keep.
         """
         news = Known()
+        accepted = len(self._lexicon)
+        if self._surrogates is not None:
+            for text in turn:
+                self._surrogates.read(text.segment.text, text.scanned.at)
         renewed = [text for text in self._done if text.renewed]
         for text in (*renewed, *turn):
             for finding, ruling in text.own:
@@ -287,8 +322,16 @@ class _Masker:
             if not text.renewed and news.may_stand_in(text.scanned):
                 self._write(text)
         self._done += turn
+        if len(self._lexicon) > accepted:
+            self._settle()
         for text in self._done:
             text.renewed = False
+
+    def _settle(self) -> None:
+        """Write again where text that was left reads like a surrogate that came after it."""
+        for text in self._done:
+            if text.segment.kind is not Kind.NAME and any(self._strays(text.segment, text.written)):
+                self._write(text)
 
     def _learn(self, value: str, finding: Finding, ruling: Ruling, news: Known) -> None:
         trait = self._traits.get(value)
@@ -314,7 +357,6 @@ class _Masker:
 
     def _write(self, text: _Text) -> None:
         """Decide the replacements of one text, given all that is known by now."""
-        source = text.segment.text
         marks = self._marks(text)
         if text.segment.kind is Kind.NAME:
             if marks:
@@ -323,11 +365,40 @@ class _Masker:
         while True:
             clusters = _clusters(marks)
             written = [self._replacement(text.segment, cluster) for cluster in clusters]
-            strays = list(_strays(source, written))
+            strays = list(self._strays(text.segment, written))
             if not strays:
                 break
             marks += strays
         text.written = written
+
+    def _strays(self, segment: Segment, written: Sequence[Replacement]) -> Iterable[_Mark]:
+        """What restore would accept in the masked text though mask did not write it.
+
+        It arises where text and replacement touch: ``<PERSON_`` before a year, a backslash before
+        a placeholder; and where text reads like a surrogate. The source of all of it becomes one
+        LITERAL. A surrogate that restore would not find where it stands becomes a placeholder.
+        """
+        if not written and not len(self._lexicon):
+            return
+        ours = _ours(written)
+        masked = splice(segment.text, written)
+        found = [(each.start, each.end) for each in placeholders.find(masked)] if written else []
+        surrogates = {span for span, each in ours.items() if each.operator is Operator.SURROGATE}
+        if len(self._lexicon):
+            hits = [(hit.start, hit.end) for hit in self._lexicon.find(masked) if hit.key]
+            for start, end in surrogates:
+                inside = [hit for hit in hits if start <= hit[0] and hit[1] <= end]
+                if not _accepted(ours[start, end], start, end, inside):
+                    yield _literal(ours[start, end].start, ours[start, end].end)
+            found += [
+                (low, high)
+                for low, high in hits
+                if not any(start <= low and high <= end for start, end in surrogates)
+            ]
+        for start, end in found:
+            if (start, end) not in ours:
+                span = _source_span(written, start, end)
+                yield _literal(span.start, span.end)
 
     def _marks(self, text: _Text) -> list[_Mark]:
         source = text.segment.text
@@ -352,11 +423,30 @@ class _Masker:
             text = self._generalize(source, cluster)
         elif operator is Operator.REDACT:
             text = REDACTED
-        else:  # surrogates are not built yet; a pseudonym tells the model less, never more
-            text = self._entry(segment, source, entity_type, cluster).placeholder
-            operator = Operator.PSEUDONYM
+        else:
+            entry = self._entry(segment, source, entity_type, cluster)
+            surrogate = self._surrogate(entry) if operator is Operator.SURROGATE else None
+            if surrogate is None:  # a placeholder tells the model less, never more
+                entry.spelled = True
+                operator = Operator.PSEUDONYM
+            text = surrogate or entry.placeholder
         score = max(mark.score for mark in cluster)
         return Replacement(start, end, text, entity_type, operator, score)
+
+    def _surrogate(self, entry: Entry) -> str | None:
+        """The surrogate of an entry, from now on accepted by restore; None where none is made."""
+        if self._surrogates is None:
+            return None
+        made = self._surrogates.made(entry.text, entry.entity_type, number=entry.number)
+        if made is None:
+            return None
+        if entry.made is None:
+            entry.made = made
+            shifted = entry.entity_type == DATES
+            self._lexicon.add(made.text, entry.text, shifted=shifted, day_first=made.day_first)
+            for piece, text in made.pieces:
+                self._lexicon.add(piece, text)
+        return made.text
 
     def _generalize(self, source: str, cluster: list[_Mark]) -> str:
         types = {mark.entity_type for mark in cluster}
@@ -413,24 +503,23 @@ def _type(cluster: list[_Mark]) -> str:
     return first.entity_type
 
 
-def _strays(source: str, written: Sequence[Replacement]) -> Iterable[_Mark]:
-    """What restore would accept in the masked text though mask did not write it.
-
-    It arises where text and replacement touch: ``<PERSON_`` before a year, a backslash before a
-    placeholder. The source of all of it becomes one LITERAL.
-    """
-    if not written:
-        return
-    ours = set()
+def _ours(written: Sequence[Replacement]) -> dict[tuple[int, int], Replacement]:
+    """What mask wrote, by its place in the masked text."""
+    found = {}
     shift = 0
     for replacement in written:
         start = replacement.start + shift
-        ours.add((start, start + len(replacement.text)))
+        found[start, start + len(replacement.text)] = replacement
         shift += len(replacement.text) - (replacement.end - replacement.start)
-    for found in placeholders.find(splice(source, written)):
-        if (found.start, found.end) not in ours:
-            span = _source_span(written, found.start, found.end)
-            yield _literal(span.start, span.end)
+    return found
+
+
+def _accepted(written: Replacement, start: int, end: int, hits: Sequence[tuple[int, int]]) -> bool:
+    """Whether restore reads a surrogate as what it is: the whole of it, of a date the date."""
+    if written.entity_type != DATES:
+        return list(hits) == [(start, end)]
+    core = core_of(written.text)
+    return core is not None and list(hits) == [(start + core[0], start + core[1])]
 
 
 def _source_span(written: Sequence[Replacement], start: int, end: int) -> Span:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 from gateway.pii import forms
 from gateway.pii.placeholders import LITERAL, label, spell
+from gateway.pii.surrogates.names import Made
 from gateway.pii.views import spoken
 
 PERSONS = frozenset({"PERSON"})
@@ -19,13 +20,18 @@ PERSONS = frozenset({"PERSON"})
 
 @dataclass(slots=True)
 class Entry:
-    """A form of a value. ``number``: it stood as a JSON number and goes back as one."""
+    """A form of a value. ``number``: it stood as a JSON number and goes back as one.
+
+    ``spelled``: the placeholder stands somewhere. ``made``: the surrogate that was written.
+    """
 
     placeholder: str
     text: str = field(repr=False)
     entity_type: str
     number: bool
     restore: bool = True
+    spelled: bool = False
+    made: Made | None = field(default=None, repr=False)
 
 
 @dataclass(slots=True)
