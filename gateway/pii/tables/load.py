@@ -12,7 +12,16 @@ from importlib import resources
 
 from gateway.errors import SettingsError
 
-NAMES = ("common_words", "regions", "zip3_2000", "zip3_2010", "zip3_2020")
+NAMES = (
+    "common_words",
+    "eponyms",
+    "heads",
+    "regions",
+    "terms",
+    "zip3_2000",
+    "zip3_2010",
+    "zip3_2020",
+)
 
 
 def words(name: str) -> frozenset[str]:
