@@ -5,8 +5,8 @@
 One line a term, as written; whoever reads it compares folded. Its lines are those of the
 generator's ``lexicon/**/term_*.txt`` and of a few lists beside them, all written by hand. Left out
 is what could be somebody or somewhere all the same: a term that is a first name, surname or town
-of the generator's own lists or of ``ALSO_NAMES``, two letters (they are initials), and a
-number alone. Eponyms are a table of their own, because they count beside a head only.
+of the generator's own lists, of ``ALSO_NAMES`` or an eponym alone (those count beside a head
+only), two letters (they are initials), and a number alone.
 """
 
 from __future__ import annotations
@@ -21,41 +21,50 @@ OTHERS = ("drug", "gene", "organism", "device_maker", "en/labname", "en/scorenam
 NOT_HERE = ("term_eponym", "term_heading", "term_pleading")
 PLACES = ("city", "world_city", "country", "state", "place_word", "hood_real", "legal_city")
 ALSO_NAMES = """
-    abbott abbvie abridge adair ada aidan aiden alba alex alexa alexis alma alpine alta amber
-    andrea angel april arden aria armour art ascot ashe ashley ashton atlas august aurora austin
-    avery axel baker barker basil baxter beers belinda bell best blake bishop bond bono boost
-    bovie boyd brook brooks brown butler byrd calan calder cam camera campbell carlin carmelina
-    carol carolina casey celeste chan chance charm chase chen chip chips cho christian clarity
-    clark claude clay cleopatra clio close cole colt compass cook cooper coral cora costa crown
-    crystal cyrus dale daly dash dawn day dean delta diamond dixon dodd drew duke duncan edison
-    elan ella ellis elm emerald emery emilia emmett epic erin etna eva evans excel faith faye
-    fisher flint flora flow ford foster fox frances frank gale galileo garcia gates gemini gemma
-    george gilead gina glen gloria gold golden grace grant gray green griffin griffith gusto hale
-    hall harmony harris harrison hart harvey hector heather helen hera hill holly hope horn
-    hunter ida ian iris ivy jade jasmine jean jess jill jones joy joyce jude judy juliet julian
-    juluca june juno jupiter kane karl katherine kay keith ken kent kim king kit kline knight
-    kris lamb lance lane laura laurel lee leo leona liberty lille lily lima lincoln lind lisa
-    lois lola london long lopez love lucas lucent luke luna lyle lynn lyra mac macy madison maia
-    mandy marina marion mario mark marsh martin mason max may maya mel melody mercy merlin merck
-    mesa mia miles mills mina mint mira mirena miro misha mona monarch montana moore mora morgan
-    moss myles nancy nash nelson nice nina noah noel nora norma novo olive oliver olympia omar
-    opal orion oscar owen page paloma paola paris park parker pat patience patton pearl peck penn
-    perseus petra philips phoenix pia pierce pilar piper poe polo pope porter powell prince quest
-    quinn rae ralph ramon ran rand raven ray reese reed regina reid rene rex rice rich rio rob
-    robin rocket roma roman ron rosa rose ross roy ruby rush russell ruth sage sal sally sam
-    sanford santos sara savella scott selena serena shelby sienna siena silva simon sky skye
-    skyla smart sol sonata sophie soto spencer stark stella sterling stewart stone stryker sue
-    sullivan summer sutton sydney sylvia tara taylor teresa terra terry tess theo tim titan todd
-    tom tracy tristan troy tyler vega venus vera verona vic victor victoria violet viola virginia
-    vision vista wade walker wall walsh ward warren webb wells west white will winter wood woods
-    yasmin yaz york young zara zeta zoe zimmer abel alan anna ana ali bea ben bert bob cal cara
-    cid dan deb dee del dina dora ed eli elsa emma fay flo gene gil gus guy hal ham hank hugo ira
-    jay jeb jim job joe jon jun kai kat lea len les lia lin liz lou lux mae mai mal man meg min
-    mor nan nat ned nia oda ora pam paz peg pete ravi reg ria rod roz rua sade san sid siu son
-    sun tad tam tan ted tia tod uma una val van vin wan wes yan yen yu zac zen gao guo hong jin
-    jung kang kwan lam lau liu luo moe ngo pan pei pham phan seo shen shi sim sin song tang tran
-    tse wang wen wong woo xie yang yoo zhao zhu dai das dev dey sen rao pal jha mani amin aziz
-    khan mir nasr reza said syed zaki
+    aas aba abbott abbvie abel abridge ada adair aho aidan aiden aki alan alba alex alexa alexis
+    alf ali allegra alma alpine alta amber amin amo ana andrea angel anna april arden ari aria
+    aric armour arni art asa ascot ashe ashley ashton asma asp ata athena atlas aud august
+    augustus aurora austin avery avi axel aziz baker bari barker barthel bas basel basil baxter
+    bayer bea beers belinda bell ben bern bert best bishop bivona blake bob bode boe bohler bond
+    bonn bono boost bovie boyd braden bravo brest bridge brook brooks brown burch butler byrd
+    caen cal calan calder cali cam camera campbell candido caprini cara caravaggio carlin
+    carmelina carol carolina cas casey cea celeste champion chan chance charm chase chen chip
+    chips cho christian chur cid clarity clark claude clay cleopatra clio close cola cole colt
+    compass cook cooper copernicus cora coral costa crown crystal cyrus dai dale daly dan danish
+    das dash dawn day dean deb dee del delorme delta dena dev dey diamond dina dixon django dodd
+    doe dora dot drager drew duke duncan duo ebert ed eden edison einstein elan eli ella ellis
+    elm elsa elster emerald emery emilia emma emmett ena epic erin esa espen etna eva evans excel
+    faith fay faye fisher flint flo flora flow ford foster fourier fox frances frank gal gale
+    galileo gao garcia gates gema gemini gemma gene george gerd gil gilead gina gleason glen
+    gloria gold golden grace grant gray green griffin griffith guo gus gusto guy hal hale hall
+    ham hank harmony harris harrison hart harvey heather hector helen hera hill holly hong hope
+    horn horos hugo hunter hus ian ida ide ina ipsen ira iris ishak iva ivy jade jasmine jay jean
+    jeb jess jha jill jim jin job jodi joe jon jones joy joyce jude judy julian juliet juluca jun
+    june jung juno jupiter kafka kai kane kang karl kat katherine kay keith ken kent khan kiel
+    kim king kit kline knight kris kwan lad lal lam lamb lance lane lapidus lassa lau laura
+    laurel lea lee len lens leo leon leona leopold les lexis lia liberty lien lille lilly lily
+    lima lin lincoln lind lisa liu liz lois lola london long lopez lott lou love lucas lucent
+    lugo luke luna lundbeck luo lux lyle lyme lynn lyra mac macy madison mae mai maia mako mal
+    man mandy mani mar marina mario marion mark marsh martin mason mat max may maya mayo mckeown
+    meg mel melody merck mercy merida merino merlin mesa mia miles mills min mina mint mir mira
+    mirena miro misha mistral moe mona monarch montana moore mor mora morgan moss murano myles
+    nan nancy nash nasr nat natalee ned nelson ngo nia nice nina nissen noah noel nora norma
+    norton novo oda olive oliver olympia omar opal ora orion osa oscar otsuka oura owen page pal
+    paloma pam pan paola paris park parker pat patience patton pau paz pearl peck peg pei penn
+    perseus pete petra pham phan philips phoenix pia pierce pilar piper pisa poe polo pope porter
+    powell prima prince pringle prosper quest quick quinn rae raf rai ralph ram ramon ran rand
+    rao ras rastelli raven ravi ray rea reed reese reg regina reha reid rene rex reza rezum ria
+    rice rich rico rio rob robbins robin roche rocket rod roma roman ron roni ros rosa rose ross
+    roy roz rua ruby rush russell ruth rutherford sade sage said sal sally sam san sandoz sanford
+    santos sara savella scott selena sen seo serena servier shea shelby shen shi shiley sia sid
+    siena sienna silva sim simon sin sion siu sky skye skyla smart snodgrass sol son sonata song
+    sophie soto spa spartan spencer stark stella sterling stewart stone stryker sue sullivan
+    summer sun sutton sydney syed sylvia tad takeda tam tan tang tara taylor tea ted teresa terra
+    terry tess teva thales theo tia tim titan tod todd toledo tom tori tours tracy tran tristan
+    troy tse tyler ulm uma una uri urs ute val van vanderbilt vega venus vera verona vic victor
+    victoria vigo vin viola violet virginia vision vista wade walker wall walsh wan wang ward
+    warren webb wells wen wes west white will winter wong woo wood woods xie yale yan yang yasmin
+    yaz yen yoo york young yu zac zaki zara zelle zen zeta zhao zhu zimmer zoe zug
 """
 
 
@@ -88,6 +97,8 @@ def may_stand(term: str, somebody: set[str]) -> bool:
 
 def main() -> None:
     somebody, seen, kept = names(), set[str](), list[str]()
+    eponyms = Path(sys.argv[1], "eponyms.txt").read_text(encoding="utf-8").split("\n")
+    somebody.update(folded(line) for line in eponyms if line)
     paths = sorted(p for p in LEXICON.rglob("term_*.txt") if p.stem not in NOT_HERE)
     for path in [*paths, *(LEXICON / f"{stem}.txt" for stem in OTHERS)]:
         for line in path.read_text(encoding="utf-8").split("\n"):
