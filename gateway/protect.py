@@ -7,7 +7,7 @@ anywhere in the clear.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import chain, islice
 
@@ -31,6 +31,8 @@ from gateway.pii.mask import Apply, Masked, Memory, Replacement, Value, mask
 from gateway.pii.port import MODEL, Detector
 from gateway.pii.recognizers.vocabulary import WEAK
 from gateway.pii.segments import Segment, collect, rebuild
+from gateway.pii.surrogates.draw import beginning, conversation_key
+from gateway.pii.surrogates.issue import Surrogates
 
 MASK_PASSES = 3
 """The first pass and, for what the tripwire finds in masked text, at most two more (DESIGN §1)."""
@@ -76,19 +78,22 @@ class Protected:
 class Protector:
     """Masks prompts and texts. Thread-safe where its detector is."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913, PLR0917 - the parts of it, the last two optional
         self,
         detector: Detector,
         apply: Apply,
         clock: Clock,
         categorizer: Categorizer,
         cache: FindingsCache | None = None,
+        secret: bytes | None = None,
     ) -> None:
+        """``secret``: random, of this process, for surrogates; without it there are none."""
         self._detector = detector
         self._apply = apply
         self._clock = clock
         self._categorizer = categorizer
         self._cache = cache
+        self._secret = secret
 
     @property
     def detector_digest(self) -> str:
@@ -113,7 +118,8 @@ class Protector:
             RequestError: a finding stands where no placeholder can.
         """
         segments = collect(prompt)
-        protected = self._protect(segments, decide, _Search(self._detector, self._cache, scope))
+        search = _Search(self._detector, self._cache, scope)
+        protected = self._protect(segments, decide, search, begun=beginning(prompt))
         if protected.masked is None:
             return Prompt(messages=()), protected
         return rebuild(prompt, protected.masked.texts), protected
@@ -142,7 +148,7 @@ class Protector:
         Raises: as ``protect``.
         """
         search = _Search(self._detector, language=language)
-        return self._protect(segments, decide, search, memory)
+        return self._protect(segments, decide, search, memory, [s.text for s in segments[:1]])
 
     def _protect(
         self,
@@ -150,6 +156,7 @@ class Protector:
         decide: Decide,
         search: _Search,
         memory: Memory | None = None,
+        begun: Sequence[str] = (),
     ) -> Protected:
         today = self._clock().date()
         asked = queries(segments)
@@ -160,14 +167,18 @@ class Protector:
             decision = decide(flat, categories)
             if decision.denied:
                 return Protected(flat, decision, None, done, categories, _counts(findings))
+            rulings = _aligned(findings, decision)
+            earlier = _earlier(segments, findings, lambda some: decide(some, categories))
+            wanted = _wants_surrogates([rulings, *(ruled for _, ruled in earlier)])
+            key = self._key(search.scope, begun) if wanted else None
             masked = mask(
                 segments,
                 findings,
-                _aligned(findings, decision),
+                rulings,
                 today=today,
                 apply=self._apply,
-                earlier=_earlier(segments, findings, lambda some: decide(some, categories)),
-                memory=memory,
+                earlier=earlier,
+                memory=memory or Memory(Surrogates(key) if key else None),
             )
             found = self._look_again(segments, masked, search)
             if not any(found):
@@ -179,6 +190,12 @@ class Protector:
                 return Protected(everything, again, masked, done, categories, counts)
             findings = _together(findings, masked, found)
         raise TripwireError
+
+    def _key(self, scope: bytes | None, begun: Sequence[str]) -> bytes | None:
+        """What the surrogates of this conversation are drawn from."""
+        if self._secret is None:
+            return None
+        return conversation_key(self._secret, scope or b"", begun)
 
     def _look_again(self, segments: Sequence[Segment], masked: Masked, search: _Search) -> Findings:
         """What the tripwire finds in the masked texts and may be masked.
@@ -232,6 +249,11 @@ def _together(findings: Findings, masked: Masked, found: Findings) -> Findings:
         moved = [replace(f, start=s.start, end=s.end) for f, s in zip(after, spans, strict=True)]
         joined.append(tuple(sorted((*before, *moved), key=lambda f: (f.start, f.end))))
     return tuple(joined)
+
+
+def _wants_surrogates(stages: Iterable[Sequence[Sequence[Ruling]]]) -> bool:
+    flat = chain.from_iterable(chain.from_iterable(stages))
+    return any(ruling.operator is Operator.SURROGATE for ruling in flat)
 
 
 def _counts(findings: Findings) -> tuple[int, ...]:

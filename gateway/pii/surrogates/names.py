@@ -19,60 +19,13 @@ import regex
 from gateway.pii.forms import COMPANY_FORMS, TITLES, fold
 from gateway.pii.surrogates import pools
 from gateway.pii.surrogates.draw import Draw
-from gateway.pii.surrogates.kinds import (
-    CONNECTORS,
-    FACILITIES,
-    STATES,
-    STREET_ENDINGS,
-    STREETS,
-    folded,
-)
+from gateway.pii.surrogates.kinds import CONNECTORS, FACILITIES, STATES, STREET_ENDINGS, STREETS
+from gateway.pii.surrogates.origins import FEMALE, MALE, PARTICLES, origin, street_origin
 
 Free = Callable[[str], bool]
 """Whether a folded word stands neither in the request so far nor in another surrogate."""
 
 _WORD = regex.compile(r"[\p{L}\p{M}]+")
-_FEMALE = folded(
-    "mrs ms miss mme mlle madame mademoiselle frau fraulein sra srta dona senora "
-    "senorita madam maam sister aunt grandma mom missus dottssa"
-)
-_MALE = folded(
-    "mr mister sir herr herrn monsieur m sr don senor brother uncle grandpa dad father dott"
-)
-_TITLE_ORIGINS = {
-    "de_DE": folded("herr herrn frau fraulein"),
-    "fr_FR": folded("m mme mlle madame monsieur mademoiselle maitre"),
-    "es_ES": folded("sr sra srta don dona senor senora senorita"),
-    "it_IT": folded("dott dottssa"),
-}
-_PARTICLE_ORIGINS = {
-    "nl_NL": folded("van der den ten ter"),
-    "de_DE": folded("von zu zum zur vom"),
-    "fr_FR": folded("du des le les"),
-    "it_IT": folded("di della"),
-    "pt_BR": folded("da dos das"),
-    "es_ES": folded("de la del los las y"),
-}
-_LETTER_ORIGINS = (
-    ("tr_TR", "\u011f\u0131\u015f\u0130\u011e\u015e"),
-    ("de_DE", "\u00e4\u00f6\u00fc\u00df\u00c4\u00d6\u00dc"),
-    ("es_ES", "\u00f1\u00d1\u00e1\u00ed\u00f3\u00fa\u00c1\u00cd\u00d3\u00da"),
-    ("fr_FR", "\u00e8\u00ea\u00eb\u00e7\u00ee\u00f4\u00e2\u00c8\u00c7"),
-    ("pt_BR", "\u00e3\u00f5"),
-    ("da_DK", "\u00f8\u00e6\u00d8"),
-    ("sv_SE", "\u00e5\u00c5"),
-    ("cs_CZ", "\u0159\u011b\u016f\u017e\u0161\u010d"),
-)
-_STREET_ORIGINS = {
-    "fr_FR": folded("rue impasse quai bd allee"),
-    "es_ES": folded("calle avenida avda paseo carretera plaza"),
-    "it_IT": folded("via viale piazza corso"),
-}
-_GERMAN_ENDINGS = ("strasse", "str", "gasse", "weg", "platz", "damm", "ufer")
-_PARTICLES = folded(
-    "van von der den de la las los le les du des del della di da das dos zu zum zur ten ter vom el "
-    "bin bint ibn y e und and et o d l mc mac nee geb"
-)
 _LETTERS = "abcdefghklmprst"
 """Letters with which names of most origins begin."""
 
@@ -141,7 +94,7 @@ class Names:
             return set(before)  # "Schmidt, Anna"
         if len(named) == 1:
             first = named[0]
-            titled = any(part.fold in _FEMALE | _MALE for part in parts if part is not first)
+            titled = any(part.fold in FEMALE | MALE for part in parts if part is not first)
             given = first.fold in pools.sexes() and not titled
             return set() if given and value[: first.start].strip(" .") == "" else {first}
         count = 2 if locale == "es_ES" and len(named) >= _SPANISH_NAMES else 1
@@ -189,7 +142,7 @@ class Names:
         """
         parts = _parts(value)
         folds = [part.fold for part in parts]
-        locale = _street_origin(folds) or origin(value, folds)
+        locale = street_origin(folds) or origin(value, folds)
         if locale is None:
             return None
         new: dict[_Part, str] = {}
@@ -272,38 +225,6 @@ class Names:
         return None
 
 
-def origin(value: str, folds: Sequence[str]) -> str | None:
-    """Faker's locale for the origin that a name tells, English where it tells none.
-
-    None for scripts without spaces between words, and for a mixture.
-    """
-    letters = [character for character in value if character.isalpha()]
-    for script, locale in pools.SCRIPTS.items():
-        written = regex.compile(rf"\p{{Script={script}}}")
-        if letters and all(written.match(letter) for letter in letters):
-            return locale
-    if not all(regex.match(r"\p{Script=Latin}|\u02bc", letter) for letter in letters):
-        return None
-    said = set(folds)
-    for hints in (_TITLE_ORIGINS, _PARTICLE_ORIGINS):
-        for locale, words in hints.items():
-            if said & words and len(said) > 1:
-                return locale
-    for locale, marks in _LETTER_ORIGINS:
-        if any(mark in value for mark in marks):
-            return locale
-    listed = [pools.origins()[word] for word in reversed(folds) if word in pools.origins()]
-    return listed[0] if listed else pools.ENGLISH
-
-
-def _street_origin(folds: Sequence[str]) -> str | None:
-    for locale, words in _STREET_ORIGINS.items():
-        if not words.isdisjoint(folds):
-            return locale
-    german = any(word.endswith(_GERMAN_ENDINGS) for word in folds)
-    return "de_DE" if german else None
-
-
 def _parts(value: str) -> list[_Part]:
     return [_Part(m.start(), m.end(), m.group(), fold(m.group())) for m in _WORD.finditer(value)]
 
@@ -312,7 +233,7 @@ def _named(value: str, parts: Sequence[_Part]) -> list[_Part]:
     """The words that name somebody: all but titles and particles; if need be the last one."""
     named: list[_Part] = []
     for index, part in enumerate(parts):
-        title = part.fold in TITLES or part.fold in _FEMALE | _MALE - {"m"}
+        title = part.fold in TITLES or part.fold in FEMALE | MALE - {"m"}
         title |= part.fold == "m" and index == 0 and len(parts) > 1 and part.text == "M"
         followed = index + 1 < len(parts)
         if title and (followed or named):
@@ -320,7 +241,7 @@ def _named(value: str, parts: Sequence[_Part]) -> list[_Part]:
         joined = value[part.end : part.end + 1] in ("-", "'", "\u2019") and part.fold in {
             *("al", "el", "o", "d", "l", "m"),
         }
-        if followed and (part.fold in _PARTICLES or joined):
+        if followed and (part.fold in PARTICLES or joined):
             continue
         named.append(part)
     return named
@@ -328,9 +249,9 @@ def _named(value: str, parts: Sequence[_Part]) -> list[_Part]:
 
 def _sex(parts: Sequence[_Part], given: Sequence[_Part]) -> str:
     for part in parts[:2]:
-        if part.fold in _FEMALE and part not in given:
+        if part.fold in FEMALE and part not in given:
             return pools.FEMALE
-        if part.fold in _MALE and part not in given:
+        if part.fold in MALE and part not in given:
             return pools.MALE
     return next((pools.sexes()[p.fold] for p in given if p.fold in pools.sexes()), "")
 

@@ -57,7 +57,7 @@ def number(draw: Draw, value: str, entity_type: str, names: Names, salt: str) ->
 def passes(value: str) -> bool:
     """Whether any scheme takes the value, or what is left of it without its separators."""
     compact = "".join(character for character in value if character.isalnum())
-    return any(check(text) for check in CHECKS.values() for text in (value, compact))
+    return any(check(text) for text in {value, compact} for check in CHECKS.values())
 
 
 def figures(draw: Draw, value: str, salt: str) -> str:
