@@ -1,4 +1,4 @@
-"""Checks of a whole policy: the vocabulary of its detector, and that certainty protects more."""
+"""Checks of a policy: its detector's vocabulary, that certainty protects more, shifted dates."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import difflib
 from itertools import pairwise, product
 from typing import TYPE_CHECKING
 
-from gateway.domain import Band, Purpose, Role
+from gateway.domain import Band, Operator, Purpose, Role
 from gateway.errors import PolicyFileError
 from gateway.policy.model import Kind
 from gateway.policy.rows import row_of
@@ -75,6 +75,30 @@ def check_bands(policy: Policy) -> None:
                         f"{band.name.lower()}; name an operator as strong for '{surer}'",
                         where=f"{policy.file}:1:1",
                     )
+
+
+DATES = "DATE_TIME"
+SAFE_HARBOR, EXPERT = "45 CFR 164.514(b)(2)", "45 CFR 164.514(b)(1)"
+
+
+def check_shifted_dates(policy: Policy) -> None:
+    """Check that a policy under HIPAA shifts dates on the word of an expert only.
+
+    Shifted dates are surrogates. Safe Harbor takes all elements of dates but the year,
+    (b)(2)(i)(C); a shift by days is open to Expert Determination, (b)(1), alone.
+
+    Raises:
+        PolicyFileError: at the rule that writes surrogates for dates under another clause.
+    """
+    of_hipaa = "HIPAA" in policy.regulation or any("45 CFR 164" in r.clause for r in policy.rules)
+    for rule in policy.rules if of_hipaa else ():
+        shifts = rule.then.operator is Operator.SURROGATE and DATES in (rule.when.entities or ())
+        if shifts and EXPERT not in rule.clause:
+            raise PolicyFileError(
+                f"rule '{rule.id}' shifts dates, which is no method of Safe Harbor ({SAFE_HARBOR});"
+                f" cite the Expert Determination that allows it ({EXPERT}), or generalize",
+                where=f"{policy.file}:{rule.line}:1",
+            )
 
 
 def _cell(row: Row, value: tuple[str, Band], other: str | None) -> Cell:
