@@ -86,7 +86,7 @@ def _policy(home: Path, name: str) -> Policy:
 def protector(settings: Settings, clock: Clock) -> Protector:
     detector = PresidioDetector(settings.detection.languages)
     cache = FindingsCache(detector, os.urandom(32), time.monotonic)
-    return Protector(detector, PresidioApply(), clock, Categorizer(), cache)
+    return Protector(detector, PresidioApply(), clock, Categorizer(), cache, os.urandom(32))
 
 
 def open_ledger(settings: Settings, home: Path, clock: Clock) -> Ledger:

@@ -103,10 +103,10 @@ def identity(ask: Ask) -> dict[str, object]:
 def values(mapping: Mapping[str, Value]) -> dict[str, dict[str, str]]:
     """The mapping by data subject: each person of the text, and what belongs to none of them."""
     groups: dict[str, dict[str, str]] = {}
-    for placeholder, value in mapping.items():
-        parts = placeholder.strip("<>").split("_")
+    for written, value in mapping.items():
+        parts = (value.surrogate_for or written).strip("<>").split("_")
         owner = "_".join(parts[:2]) if parts[0] == PERSON else OTHER
-        groups.setdefault(owner, {})[placeholder] = value.text
+        groups.setdefault(owner, {})[written] = value.text
     return groups
 
 
@@ -185,6 +185,7 @@ def answered(
             "hidden": report.hidden,
             "withheld": report.withheld,
             "unknown": report.unknown,
+            "unmapped_dates": report.unmapped,
         },
     }
 
