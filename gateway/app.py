@@ -29,9 +29,12 @@ from gateway.errors import GatewayError, SettingsError
 from gateway.guards.registry import ALL as GUARDS
 from gateway.pii.cache import FindingsCache
 from gateway.pii.categories import Categorizer
+from gateway.pii.port import Detector
 from gateway.pii.presidio.detector import PresidioDetector
 from gateway.pii.presidio.operators import PresidioApply
 from gateway.pii.recognizers.vocabulary import ENTITY_TYPES
+from gateway.pii.site.detector import SiteDetector, check
+from gateway.pii.site.files import Knowledge, load_site
 from gateway.pipeline import Parts, Pipeline
 from gateway.policy.decide import PolicySet
 from gateway.policy.lint import check_vocabulary
@@ -44,6 +47,7 @@ from gateway.settings import (
     API_KEYS_FILE,
     OWNER_KEY_FILE,
     POLICIES_DIR,
+    RECOGNIZERS_DIR,
     Settings,
     is_demo,
 )
@@ -83,8 +87,21 @@ def _policy(home: Path, name: str) -> Policy:
     return policy
 
 
-def protector(settings: Settings, clock: Clock) -> Protector:
-    detector = PresidioDetector(settings.detection.languages)
+def build_detector(settings: Settings, site: Knowledge) -> Detector:
+    """The detector with a site's own knowledge, which nothing has tried yet."""
+    detector = PresidioDetector(settings.detection.languages, extra=site.recognizers)
+    return SiteDetector(detector, site) if site.files else detector
+
+
+def protector(settings: Settings, home: Path, clock: Clock) -> Protector:
+    """Build what masks.
+
+    Raises:
+        DataFileError: a file of ``home``'s recognizers cannot be used, or a case of it fails.
+    """
+    site = load_site(home / RECOGNIZERS_DIR)
+    detector = build_detector(settings, site)
+    check(site, detector)
     cache = FindingsCache(detector, os.urandom(32), time.monotonic)
     return Protector(detector, PresidioApply(), clock, Categorizer(), cache, os.urandom(32))
 
@@ -175,7 +192,7 @@ def create_app(
         SettingsError: a part cannot be built from these settings.
     """
     policies = policies_in_force(settings, home)
-    guard = protector(settings, clock)
+    guard = protector(settings, home, clock)
     ledger = open_ledger(settings, home, clock)
     pool = ThreadPoolExecutor(settings.detection.workers, thread_name_prefix="detect")
     keys = KeyFile(home / API_KEYS_FILE, clock)
@@ -204,6 +221,7 @@ def create_app(
             secret=os.urandom(32),
             default_model=settings.engine.default_model,
             deadline_s=settings.engine.deadline_s,
+            languages=settings.detection.languages,
         )
     )
 

@@ -11,7 +11,7 @@ from datetime import timedelta
 from enum import StrEnum
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
@@ -21,8 +21,9 @@ from gateway.errors import GatewayError
 
 if TYPE_CHECKING:
     from gateway.engine.models import ModelRecord
+    from gateway.pii.site.files import SiteFile
 
-FAILED = 1
+FAILED, NOTHING = 1, 2
 
 
 class Output(StrEnum):
@@ -41,8 +42,10 @@ app = typer.Typer(
 )
 keys = typer.Typer(help="API keys: who may ask, and what for.", no_args_is_help=True)
 models = typer.Typer(help="The GGUF models of this home.", no_args_is_help=True)
+recognizers = typer.Typer(help="What this site knows of its own.", no_args_is_help=True)
 app.add_typer(keys, name="keys")
 app.add_typer(models, name="models")
+app.add_typer(recognizers, name="recognizers")
 
 
 def main() -> None:
@@ -372,3 +375,81 @@ def _model_row(record: ModelRecord) -> dict[str, object]:
         "bundled": record.bundled,
         "added": record.added,
     }
+
+
+# --- recognizers ------------------------------------------------------------------------------
+
+
+@recognizers.command("check")
+def check_recognizers(
+    file: Annotated[Path | None, typer.Argument(help="One file. Default: all of the home.")] = None,
+    output: Format = Output.TEXT,
+) -> None:
+    """Load a site's files and run their cases. Exit 1 on a fault, 2 where there is no file."""
+    from gateway.app import build_detector
+    from gateway.pii.site.detector import try_out
+    from gateway.pii.site.files import Knowledge, load_site, read_file
+    from gateway.settings import RECOGNIZERS_DIR, SETTINGS_FILE, Settings, home_from_environment
+    from gateway.settings import load as load_settings
+
+    home = home_from_environment()
+    site = Knowledge((read_file(file),)) if file else load_site(home / RECOGNIZERS_DIR)
+    if not site.files:
+        typer.echo(f"gateway: there is no file in {home / RECOGNIZERS_DIR}", err=True)
+        sys.exit(NOTHING)
+    settings = load_settings(home) if (home / SETTINGS_FILE).exists() else Settings()
+    detector = build_detector(settings, site)
+    rows = [
+        {**_site_row(each), "faults": [f"{f.where}: {f.fault}" for f in try_out(each, detector)]}
+        for each in site.files
+    ]
+    text = "\n".join("\n".join([_site_text(row), *row["faults"]]) for row in rows)
+    show(rows, text, output)
+    if any(row["faults"] for row in rows):
+        sys.exit(FAILED)
+
+
+@recognizers.command("list")
+def list_recognizers(output: Format = Output.TEXT) -> None:
+    """List what the files of this home hold, without running their cases."""
+    from gateway.pii.site.files import load_site
+    from gateway.settings import RECOGNIZERS_DIR, home_from_environment
+
+    site = load_site(home_from_environment() / RECOGNIZERS_DIR)
+    rows = [_site_row(each) for each in site.files]
+    show(rows, "\n".join(_site_text(row) for row in rows), output)
+
+
+@recognizers.command("from-report")
+def from_report() -> None:
+    """Draft a site's file from a report: records of `auditlog show -o json` on standard input."""
+    from gateway.pii.site.stub import drafts
+
+    for draft in drafts(sys.stdin):
+        typer.echo(draft, nl=False)
+
+
+def _site_row(file: SiteFile) -> dict[str, Any]:
+    parts = [("pattern", rule.id, rule.entity_type, 1) for rule in file.patterns]
+    for kind, lists in (("list", file.lists), ("deny", file.denied), ("allow", file.allowed)):
+        parts += [(kind, each.source, each.entity_type, len(each.entries)) for each in lists]
+    return {
+        "name": file.name,
+        "version": file.version,
+        "file": file.file,
+        "sha256": file.digest,
+        "cases": len(file.examples),
+        "parts": [
+            {"kind": kind, "id": source.rpartition("/")[2], "type": entity_type, "entries": entries}
+            for kind, source, entity_type, entries in parts
+        ],
+    }
+
+
+def _site_text(row: dict[str, Any]) -> str:
+    head = f"{row['name']} {row['version']}  {row['sha256'][:12]}  {row['cases']} case(s)"
+    lines = [
+        f"  {p['kind']:<8} {p['id']:<20} {p['type'] or 'never masked':<16} {p['entries']:>6}"
+        for p in row["parts"]
+    ]
+    return "\n".join([f"{head}  {row['file']}", *lines])

@@ -22,9 +22,10 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from gateway import airgap, nettables
-from gateway.errors import PolicyFileError
+from gateway.errors import GatewayError, PolicyFileError
+from gateway.pii.site.files import load_site
 from gateway.policy.load import load_policy, shipped
-from gateway.settings import is_loopback
+from gateway.settings import RECOGNIZERS_DIR, is_loopback
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -94,6 +95,7 @@ def run_doctor(settings: Settings, home: Path, machine: Machine, now: datetime) 
             _core_dumps(machine),
             _ledger(home),
             _policies(settings, home, now),
+            _recognizers(settings, home),
         )
     )
 
@@ -265,3 +267,19 @@ def _policies(settings: Settings, home: Path, now: datetime) -> Check:
             return Check("policy", Status.FAIL, f"{name} is not in force today: requests stop")
         in_force.append(f"{name} {policy.ref.digest[:_SHOWN]}")
     return Check("policy", Status.OK, f"in force: {', '.join(in_force)}")
+
+
+def _recognizers(settings: Settings, home: Path) -> Check:
+    try:
+        site = load_site(home / RECOGNIZERS_DIR)
+        if not site.files:
+            return Check("recognizers", Status.OK, "no file of the site's own")
+        # Building a detector takes a second: only where there is something to try out.
+        from gateway.app import build_detector  # noqa: PLC0415
+        from gateway.pii.site.detector import check  # noqa: PLC0415
+
+        check(site, build_detector(settings, site))
+    except GatewayError as error:
+        return Check("recognizers", Status.FAIL, error.message)
+    named = [f"{file.name} {file.version} {file.digest[:_SHOWN]}" for file in site.files]
+    return Check("recognizers", Status.OK, f"in force: {', '.join(named)}")

@@ -88,7 +88,7 @@ def evaluate(
     home = home_from_environment()
     settings = load(home)
     policies = policies_in_force(settings, home).plus(tuple(added))
-    run = Run(protector(settings, utc_now), policies, role, purpose)
+    run = Run(protector(settings, home, utc_now), policies, role, purpose)
     scored = [_scored(run, row, marks, ignored) for row, marks in gold_rows(source)]
     if not scored:
         raise RequestError("The file holds no row.")

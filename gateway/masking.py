@@ -137,7 +137,7 @@ def mask_jsonl(
     home = home_from_environment()
     settings = load(home)
     policies = policies_in_force(settings, home).plus(added)
-    run = Run(protector(settings, utc_now), policies, role, purpose)
+    run = Run(protector(settings, home, utc_now), policies, role, purpose)
     digests = evidence.digests(
         policies.refs,
         detector=run.detector_digest,

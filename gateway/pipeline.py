@@ -55,12 +55,13 @@ from gateway.errors import (
     UnavailableError,
 )
 from gateway.guards.port import Exchange, Guard
+from gateway.pii.languages import searched
 from gateway.pii.mask import Replacement
 from gateway.pii.restore import Report
 from gateway.policy.decide import PolicySet, admit, decide
 from gateway.policy.model import digest_of
 from gateway.protect import Decide, Protected, Protector
-from gateway.recorder import Recorder
+from gateway.recorder import Complaint, Recorder
 from gateway.routing.choose import EXTRACTIVE, JSON, TOOLS, choose
 from gateway.routing.intent import classify
 
@@ -90,6 +91,7 @@ class Parts:
     secret: bytes = field(repr=False)
     default_model: str
     deadline_s: float
+    languages: tuple[str, ...] = ("en", "es", "fr", "de")
 
 
 @dataclass(slots=True)
@@ -118,12 +120,16 @@ class DeidentifyAsk:
 
 @dataclass(frozen=True, slots=True)
 class Deidentified:
-    """``entities``: what was replaced; offsets are those of the text that was sent."""
+    """``entities``: what was replaced; offsets are those of the text that was sent.
+
+    ``language``: where one was named, which were searched (``pii/languages.py``).
+    """
 
     receipt_id: str
     text: str = field(repr=False)
     entities: tuple[Replacement, ...]
     policies: tuple[PolicyRef, ...]
+    language: Mapping[str, object] | None = None
 
 
 class Pipeline:
@@ -337,6 +343,7 @@ class Pipeline:
             text=case.prompt.messages[0].content or "",
             entities=case.protected.replacements[0],
             policies=case.policies.refs,
+            language=searched(ask.language, self._parts.languages) if ask.language else None,
         )
 
     def _mask_text(self, case: Case, ask: DeidentifyAsk) -> None:
@@ -351,6 +358,10 @@ class Pipeline:
     async def receipt(self, receipt_id: str, principal: Principal) -> Mapping[str, object]:
         """What is on record under a receipt: see ``Recorder.receipt``."""
         return await self._record.receipt(receipt_id, principal)
+
+    async def report(self, receipt_id: str, principal: Principal, complaint: Complaint) -> None:
+        """Put on record what was missed or found wrongly: see ``Recorder.reported``."""
+        await self._record.reported(receipt_id, principal, complaint)
 
     async def refuse(
         self, error: GatewayError, principal: Principal, purpose: Purpose | None

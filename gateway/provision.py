@@ -30,6 +30,7 @@ from gateway.settings import (
     DEMO_MARKER,
     OWNER_KEY_FILE,
     POLICIES_DIR,
+    RECOGNIZERS_DIR,
     SETTINGS_FILE,
 )
 
@@ -102,7 +103,7 @@ def _provision(home: Path, clock: Clock, *, demo: bool, auditors: Sequence[str])
     _check_kind(home, demo=demo)
     created: list[str] = []
     shown: dict[str, str] = {}
-    for directory in (POLICIES_DIR, "models"):
+    for directory in (POLICIES_DIR, RECOGNIZERS_DIR, "models"):
         (home / directory).mkdir(mode=0o700, exist_ok=True)
     if not (home / AUDITORS_FILE).exists() or auditors:
         created.append("auditor" if (home / AUDITORS_FILE).exists() else "ledger")

@@ -10,22 +10,27 @@ import asyncio
 import contextlib
 import hmac
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
+from typing import Generic, TypeVar
 
 from audit.errors import AuditError
-from audit.ledger import Ledger
+from audit.ledger import Ledger, StoredRecord
 from audit.record import Entry
 from gateway import evidence
 from gateway.case import Case
 from gateway.domain import Chunk, Clock, Principal, Role
-from gateway.errors import GatewayError, LedgerUnavailableError, NotFoundError
+from gateway.errors import GatewayError, LedgerUnavailableError, NotFoundError, RequestError
 from gateway.pii.restore import Report
 from gateway.pii.tables import load as tables
 
+T = TypeVar("T")
+
 _RID_LENGTH = 32
 _OWNER_TAG_BYTES = 8
+REPORTED = "detection.reported"
+MOST_REPORTS = 32  # of one receipt
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +49,20 @@ class Site:
     owner_key: bytes = field(repr=False)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Complaint:
+    """What somebody says of a receipt of theirs: that a finding is ``missed`` or ``wrong``.
+
+    ``subject`` as in the request; the gateway remembers that of the latest receipts only.
+    """
+
+    kind: str
+    text: str | None = field(repr=False, default=None)
+    entity_type: str | None = None
+    note: str | None = field(repr=False, default=None)
+    subject: str | None = field(repr=False, default=None)
+
+
 class Recorder:
     """Writes intents and outcomes. For one event loop."""
 
@@ -51,7 +70,8 @@ class Recorder:
         self._ledger = ledger
         self._clock = clock
         self._site = site
-        self._explanations = _Recent()
+        self._explanations: _Recent[Mapping[str, object]] = _Recent()
+        self._subjects: _Recent[str] = _Recent()
 
     # --- the records of a request -------------------------------------------------------------
 
@@ -228,6 +248,8 @@ class Recorder:
             protected.findings, protected.decision, protected.categories
         )
         self._explanations.keep(case.rid, explained)
+        if case.ask.subject is not None:
+            self._subjects.keep(case.rid, case.ask.subject)
         return self.owned_id(case.rid, case.ask.principal)
 
     def owned_id(self, rid: str, principal: Principal) -> str:
@@ -247,9 +269,57 @@ class Recorder:
             LedgerUnavailableError: the ledger cannot be read.
         """
         rid = receipt_id.partition("-")[0]
-        owned = hmac.compare_digest(receipt_id.encode(), self.owned_id(rid, principal).encode())
-        if not owned and principal.role is not Role.AUDITOR:
+        if not self._owns(receipt_id, principal) and principal.role is not Role.AUDITOR:
             raise NotFoundError
+        records = await self._find(rid)
+        return evidence.receipt(receipt_id, records, self._explanations.get(rid))
+
+    async def reported(self, receipt_id: str, principal: Principal, complaint: Complaint) -> None:
+        """Put on record what the owner of a receipt says was missed or found wrongly.
+
+        The text is sealed under the key of the request's subject, or else of the request: it is
+        erased with the rest of it.
+
+        Raises:
+            NotFoundError: no such receipt, or somebody else's.
+            RequestError: this receipt has as many reports as it may.
+            LedgerUnavailableError: the ledger cannot be read, or it is not durable.
+        """
+        rid = receipt_id.partition("-")[0]
+        if not self._owns(receipt_id, principal):
+            raise NotFoundError
+        records = await self._find(rid)
+        if sum(record.event == REPORTED for record in records) >= MOST_REPORTS:
+            raise RequestError("This receipt has as many reports as it may have.")
+        texts = {"report.text": complaint.text, "report.note": complaint.note}
+        await self._append(
+            Entry(
+                event=REPORTED,
+                receipt_id=rid,
+                features={"role": principal.role.value},
+                sealed={
+                    "principal": principal.id,
+                    "key": principal.key_id,
+                    "kind": complaint.kind,
+                    "entity_type": complaint.entity_type,
+                },
+                texts={name: text for name, text in texts.items() if text is not None},
+                subject=complaint.subject or self._subjects.get(rid),
+                retain_months=self._site.retain_months,
+            )
+        )
+
+    def _owns(self, receipt_id: str, principal: Principal) -> bool:
+        rid = receipt_id.partition("-")[0]
+        return hmac.compare_digest(receipt_id.encode(), self.owned_id(rid, principal).encode())
+
+    async def _find(self, rid: str) -> Sequence[StoredRecord]:
+        """The records of a receipt.
+
+        Raises:
+            NotFoundError: there is none.
+            LedgerUnavailableError: the ledger cannot be read.
+        """
         if len(rid) != _RID_LENGTH:
             raise NotFoundError
         try:
@@ -258,20 +328,20 @@ class Recorder:
             raise LedgerUnavailableError from None
         if not records:
             raise NotFoundError
-        return evidence.receipt(receipt_id, records, self._explanations.get(rid))
+        return records
 
 
-class _Recent:
-    """Explanations of the latest receipts, in memory only: on disk they are sealed."""
+class _Recent(Generic[T]):
+    """What is known of the latest receipts, in memory only: on disk it is sealed."""
 
     def __init__(self, size: int = 1024) -> None:
         self._size = size
-        self._kept: OrderedDict[str, Mapping[str, object]] = OrderedDict()
+        self._kept: OrderedDict[str, T] = OrderedDict()
 
-    def keep(self, rid: str, explanation: Mapping[str, object]) -> None:
-        self._kept[rid] = explanation
+    def keep(self, rid: str, value: T) -> None:
+        self._kept[rid] = value
         while len(self._kept) > self._size:
             self._kept.popitem(last=False)
 
-    def get(self, rid: str) -> Mapping[str, object] | None:
+    def get(self, rid: str) -> T | None:
         return self._kept.get(rid)

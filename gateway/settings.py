@@ -21,6 +21,7 @@ DEMO_MARKER = "DEMO"
 API_KEYS_FILE = "api-keys.json"
 OWNER_KEY_FILE = "receipts.key"
 POLICIES_DIR = "policies"
+RECOGNIZERS_DIR = "recognizers"
 
 _Port = Annotated[int, msgspec.Meta(ge=0, le=65535)]
 _Positive = Annotated[int, msgspec.Meta(ge=1)]

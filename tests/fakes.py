@@ -38,6 +38,7 @@ from gateway.domain import (
 )
 from gateway.pii.mask import Replacement
 from gateway.pipeline import Answering, Deidentified, DeidentifyAsk
+from gateway.recorder import Complaint
 
 NOW = datetime(2031, 5, 4, 12, 0, tzinfo=UTC)
 CARD = ModelCard("house/small", "ab" * 32, "llama", 1000, 2048, tags=frozenset({"local", "en"}))
@@ -59,6 +60,7 @@ class PipelineInMemory:
 
     asked: list[Ask] = field(default_factory=list)
     deidentified: list[DeidentifyAsk] = field(default_factory=list)
+    complaints: list[Complaint] = field(default_factory=list)
     refusals: list[tuple[str, str, Purpose | None]] = field(default_factory=list)
     refusal_error: errors.GatewayError | None = None
     running: int = 0
@@ -132,12 +134,18 @@ class PipelineInMemory:
                 Replacement(0, len(ask.text), "<PERSON_1>", "PERSON", Operator.PSEUDONYM, 0.9),
             ),
             policies=(PolicyRef("hipaa", "1", "cd" * 32),),
+            language={"asked": ask.language} if ask.language else None,
         )
 
     async def receipt(self, receipt_id: str, principal: Principal) -> Mapping[str, object]:
         if receipt_id == "r1" and (principal.id == "dr-quill" or principal.role is Role.AUDITOR):
             return {"id": receipt_id}
         raise errors.NotFoundError
+
+    async def report(self, receipt_id: str, principal: Principal, complaint: Complaint) -> None:
+        if receipt_id != "r1" or principal.id != "dr-quill":
+            raise errors.NotFoundError
+        self.complaints.append(complaint)
 
     def models(self) -> tuple[ModelCard, ...]:
         return (CARD,)

@@ -59,6 +59,7 @@ def _answer(done: Deidentified) -> dict[str, object]:
                 for policy in done.policies
             ]
         },
+        **({"language": done.language} if done.language else {}),
     }
 
 

@@ -26,6 +26,7 @@ ROUTES = frozenset(
         "/v1/models/{id}",
         "/v1/deidentify",
         "/v1/receipts/{id}",
+        "/v1/receipts/{id}/report",
         "/health/live",
         "/health/ready",
         "/metrics",

@@ -71,6 +71,7 @@ def create_api(  # noqa: PLR0913 - the parts of an application, named one by one
             openai.show_model,
             deidentify.deidentify,
             receipts.receipt,
+            receipts.report,
         ],
     )
     return Litestar(

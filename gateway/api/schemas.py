@@ -15,10 +15,13 @@ from msgspec import UNSET, Meta
 from gateway.api.decode import decode_body, published_names
 from gateway.domain import Purpose
 from gateway.errors import RequestError, UnsupportedParameterError
+from gateway.pii.languages import LANGUAGE
+from gateway.pii.recognizers.vocabulary import ENTITY_TYPES
 
 _MAX_STOPS = 4
 _Tokens = Annotated[int, Meta(ge=1, le=2**31 - 1)]
 _ShortText = Annotated[str, Meta(min_length=1, max_length=256)]
+_ReportText = Annotated[str, Meta(min_length=1, max_length=2000)]
 _ToolName = Annotated[str, Meta(pattern=r"\A[A-Za-z0-9_-]{1,64}\Z")]
 
 
@@ -214,9 +217,19 @@ class DeidentifyBody(_Wire, frozen=True):
     """``policy`` names policies to add to those in force."""
 
     text: str
-    language: Annotated[str, Meta(pattern=r"\A[a-z]{2}\Z")] | None = None
+    language: Annotated[str, Meta(pattern=LANGUAGE)] | None = None
     policy: _ShortText | Annotated[list[_ShortText], Meta(max_length=16)] | None = None
     metadata: PurposeMetadata | None = None
+
+
+class ReportBody(_Wire, frozen=True):
+    """What was missed or found wrongly under a receipt; ``subject`` as the request named it."""
+
+    kind: Literal["missed", "wrong"]
+    text: _ReportText | None = None
+    entity_type: Annotated[str, Meta(pattern=r"\A[A-Z][A-Z0-9_]{1,39}\Z")] | None = None
+    note: _ReportText | None = None
+    subject: _ShortText | None = None
 
 
 NEUTRAL: dict[type[msgspec.Struct], dict[str, tuple[object, ...]]] = {
@@ -260,12 +273,13 @@ _WIRE = (
     *(SystemMessage, DeveloperMessage, UserMessage, AssistantMessage, ToolMessage),
     *(FunctionDefinition, ToolDefinition, ChosenFunction, ChosenTool, SchemaDefinition),
     *(TextFormat, JsonObjectFormat, JsonSchemaFormat, ExtractiveFormat),
-    *(StreamOptions, PurposeMetadata, Metadata, ChatBody, DeidentifyBody),
+    *(StreamOptions, PurposeMetadata, Metadata, ChatBody, DeidentifyBody, ReportBody),
 )
 PUBLISHED = published_names(_WIRE)
 
 _CHAT = msgspec.json.Decoder(ChatBody)
 _DEIDENTIFY = msgspec.json.Decoder(DeidentifyBody)
+_REPORT = msgspec.json.Decoder(ReportBody)
 
 
 def decode_chat(raw: bytes, *, depth_limit: int) -> ChatBody:
@@ -291,6 +305,18 @@ def decode_deidentify(raw: bytes, *, depth_limit: int) -> DeidentifyBody:
         RequestError: not JSON, or not of this format.
     """
     return decode_body(raw, _DEIDENTIFY, PUBLISHED, depth_limit=depth_limit)
+
+
+def decode_report(raw: bytes, *, depth_limit: int) -> ReportBody:
+    """Read a report of a missed or a wrong finding.
+
+    Raises:
+        RequestError: not JSON, not of this format, or of an entity type that there is not.
+    """
+    body = decode_body(raw, _REPORT, PUBLISHED, depth_limit=depth_limit)
+    if body.entity_type is not None and body.entity_type not in ENTITY_TYPES:
+        raise RequestError("There is no such entity type.", param="entity_type")
+    return body
 
 
 def refuse_unsupported(struct: msgspec.Struct, prefix: str = "") -> None:

@@ -10,6 +10,10 @@ from gateway.domain import Finding
 MODEL = "ner"
 """The source of what a trained model found alone: its score is a probability, not a proof."""
 
+DENIED = "site-deny:"
+"""Begins the source of what a deny list of the site names: it is of that type, whatever else is
+found there, and nothing takes it back."""
+
 
 class Detector(Protocol):
     """Finds personal data. Synchronous and processor-heavy: call it off the event loop."""

@@ -46,6 +46,7 @@ LONGER = {
     "gateway/pii/presidio/registry.py": "a table of recognizers and when each of them counts",
     "gateway/pii/restore.py": "one scanner of streams and its contexts",
     "gateway/pipeline.py": "one request, readable from top to bottom",
+    "gateway/recorder.py": "every record of a request, and how it is found again",
 }
 
 # Spelled in pieces, so that this file does not name what it forbids.

@@ -296,6 +296,7 @@ GUARDED = [
     ("GET", "/v1/models/house/small"),
     ("POST", "/v1/deidentify"),
     ("GET", "/v1/receipts/r1"),
+    ("POST", "/v1/receipts/r1/report"),
 ]
 
 
@@ -496,9 +497,49 @@ async def test_deidentify_answers_with_what_stands_there_now(client, house):
             }
         ],
         "policy": {"in_force": [{"name": "hipaa", "version": "1", "digest": "cd" * 32}]},
+        "language": {"asked": "en"},
     }
     (asked,) = house.pipeline.deidentified
     assert (asked.text, asked.language, asked.policies) == ("Ottoline", "en", ("extra",))
+
+
+async def test_a_report_of_a_receipt_is_taken_from_its_owner(client, house):
+    """202 with the receipt; the text goes to the recorder and not into the answer."""
+    body = {"kind": "missed", "text": PLANTED, "entity_type": "PERSON", "note": "in line 3"}
+    answer = await client.post("/v1/receipts/r1/report", json=body)
+    assert (answer.status_code, answer.json()) == (202, {"id": "r1", "kind": "missed"})
+    assert answer.headers["x-receipt-id"] == "r1"
+    (complaint,) = house.pipeline.complaints
+    assert (complaint.kind, complaint.text, complaint.entity_type, complaint.note) == (
+        "missed",
+        PLANTED,
+        "PERSON",
+        "in line 3",
+    )
+    assert PLANTED not in repr(complaint)
+
+
+@pytest.mark.parametrize(
+    ("receipt", "body", "status", "param"),
+    [
+        ("r2", {"kind": "missed"}, 404, None),
+        ("..%2f", {"kind": "missed"}, 404, None),
+        ("r1", {}, 400, "kind"),
+        ("r1", {"kind": "late"}, 400, "kind"),
+        ("r1", {"kind": "wrong", "text": "x" * 2001}, 400, "text"),
+        ("r1", {"kind": "wrong", "text": ""}, 400, "text"),
+        ("r1", {"kind": "wrong", "note": "x" * 2001}, 400, "note"),
+        ("r1", {"kind": "wrong", "entity_type": "HUMAN"}, 400, "entity_type"),
+        ("r1", {"kind": "wrong", PLANTED: 1}, 400, None),
+    ],
+)
+async def test_a_report_that_is_none_is_refused(client, house, receipt, body, status, param):
+    """An unknown or foreign receipt is not found; a body beyond the schema is not taken."""
+    answer = await client.post(f"/v1/receipts/{receipt}/report", json=body)
+    assert answer.status_code == status
+    assert error_of(answer)["param"] == param
+    assert PLANTED not in answer.text
+    assert not house.pipeline.complaints
 
 
 async def test_deidentify_needs_a_granted_purpose(client, house):

@@ -22,6 +22,7 @@ from gateway.api.schemas import (
 )
 from gateway.domain import Message, Purpose, ResponseFormat, Sampling, Tool, ToolCall
 from gateway.errors import RequestError, UnsupportedParameterError
+from gateway.pii.languages import searched
 
 USER = {"role": "user", "content": "hello"}
 PLANTED = "Ottoline-078051120"
@@ -444,6 +445,18 @@ def test_published_names_are_those_of_the_api_reference():
     assert not {name for name in PUBLISHED if name.startswith("_")}
 
 
+@pytest.mark.parametrize("language", ["en", "xx", "pt-BR", "sr-Latn-RS", "DE", "gsw"])
+def test_any_language_of_the_right_shape_is_taken(language):
+    """A language that is not served is no error: everything is searched, and the answer says so."""
+    body = decode_deidentify(
+        json.dumps({"text": "t", "language": language}).encode(), depth_limit=9
+    )
+    assert body.language == language
+    told = searched(language, ("en", "de"))
+    assert told["known"] is (language in {"en", "DE"})
+    assert told["searched"] == ["en", "de"]
+
+
 def test_deidentify_takes_text_language_and_policies():
     """One policy or several, by name."""
     body = decode_deidentify(b'{"text":"t","language":"de","policy":["a","b"]}', depth_limit=64)
@@ -456,6 +469,9 @@ def test_deidentify_takes_text_language_and_policies():
         ({}, "text"),
         ({"text": 1}, "text"),
         ({"text": "t", "language": "German"}, "language"),
+        ({"text": "t", "language": "en_GB"}, "language"),
+        ({"text": "t", "language": "en-"}, "language"),
+        ({"text": "t", "language": "\u0435n"}, "language"),
         ({"text": "t", "policy": ""}, "policy"),
         ({"text": "t", "metadata": {"matter": PLANTED}}, "metadata"),
         ({"text": "t", PLANTED: 1}, None),

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from gateway.domain import Finding
-from gateway.pii.port import MODEL
+from gateway.pii.port import DENIED, MODEL
 from gateway.pii.recognizers.folding import Folded
 from gateway.pii.recognizers.load import Candidate
 from gateway.pii.recognizers.vocabulary import CHECKSUM_MARK, WEAK
@@ -39,12 +39,20 @@ def resolve(candidates: Iterable[Candidate], folded: Folded, data: bytes) -> tup
     that a rule gives to a part of it. Then the longest wins, then the higher score, then the type,
     then the source (all ties are broken, so the order of recognizers does not matter). What a loser
     covers beyond the winners stays a finding of the loser's type: no letter of a value that
-    anything found is left. Weak types take only what no strong type covers.
+    anything found is left. Weak types take only what no strong type covers; what a deny list of the
+    site names comes before all others.
     """
     trimmed = sorted({_trimmed(c, data) for c in candidates})
     ordered = sorted(
         _typed(_joined([piece for piece in trimmed if piece.start < piece.end])),
-        key=lambda p: (p.entity_type in WEAK, p.start - p.end, -p.score, p.entity_type, p.source),
+        key=lambda p: (
+            not p.source.startswith(DENIED),
+            p.entity_type in WEAK,
+            p.start - p.end,
+            -p.score,
+            p.entity_type,
+            p.source,
+        ),
     )
     taken = bytearray(len(data))
     pieces: list[_Piece] = []
@@ -80,6 +88,7 @@ def _joined(pieces: Sequence[_Piece]) -> list[_Piece]:
 def _union(one: _Piece, other: _Piece) -> _Piece:
     source = max((one.score, one.source), (other.score, other.source))[1]
     marked = next((p.source for p in (one, other) if p.source.endswith(CHECKSUM_MARK)), source)
+    marked = next((p.source for p in (one, other) if p.source.startswith(DENIED)), marked)
     return _Piece(
         min(one.start, other.start),
         max(one.end, other.end),

@@ -164,6 +164,19 @@ async function showReceipt(id, signal) {
   all.append(element("summary", "All of it, with its proofs"), save, element("pre", json));
   const findings = receipt.explanation?.findings ?? [];
   show("receipt", list, ...(findings.length ? [reasons(findings)] : []), all);
+  at("report").hidden = false;
+}
+
+async function report() {
+  const id = at("receipt-id").textContent;
+  const body = { kind: at("report-kind").value, text: at("report-text").value };
+  try {
+    await call(`/v1/receipts/${encodeURIComponent(id)}/report`, body);
+  } finally {
+    showReceiptId(id); // a refusal has none of its own
+  }
+  at("report-text").value = "";
+  at("report-note").textContent = "Reported. Thank you: it is on record under this receipt.";
 }
 
 async function run(work) {
@@ -173,6 +186,8 @@ async function run(work) {
   showError("");
   for (const id of ["answer", "findings", "verdicts", "served", "receipt"]) at(id).replaceChildren();
   showReceiptId("");
+  at("report").hidden = true;
+  at("report-note").textContent = "It is sealed; only an auditor can read it.";
   at("send").disabled = at("preview").disabled = true;
   at("stop").hidden = false;
   try {
@@ -224,6 +239,15 @@ at("ask").addEventListener("submit", (event) => {
 });
 at("preview").addEventListener("click", () => {
   if (at("ask").reportValidity()) run(async (signal) => showReceipt(await preview(signal), signal));
+});
+at("report").addEventListener("submit", async (event) => {
+  event.preventDefault();
+  try {
+    await report();
+    showError("");
+  } catch (error) {
+    showError(error instanceof Refused ? error.message : "The gateway could not be reached.");
+  }
 });
 at("stop").addEventListener("click", () => running?.abort());
 at("key").addEventListener("change", listModels);
