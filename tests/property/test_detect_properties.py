@@ -78,7 +78,7 @@ def test_texts_do_not_influence_each_other(detector, texts):
 def test_the_prefilter_loses_nothing(detector, text):
     """A recognizer that the prefilter leaves out would have found nothing."""
     data = fold(text).text.encode()
-    possible = set(detector._possible(data))
+    possible = set(detector._prefilter.possible(data))
     for index, recognizer in enumerate(detector._recognizers):
         if index not in possible:
             assert list(recognizer.find(data)) == [], recognizer.id
@@ -99,7 +99,7 @@ def test_folding_keeps_the_way_back(text):
 def test_disguises_are_undone_within_the_text(detector, text):
     """What a view says comes from the text, and merging keeps every plain finding covered."""
     expanded = expand([text])
-    plain = [detector._detect(one) for one in expanded.texts]
+    plain = detector.detect(expanded.texts)
     (merged,) = expanded.merge(plain)
     assert all(0 <= f.start < f.end <= len(text) for f in merged)
     covered = {i for f in merged for i in range(f.start, f.end)}

@@ -6,6 +6,7 @@ import pytest
 
 from gateway.pii.presidio.detector import PresidioDetector
 from tests import marked
+from tests.silent import Silent
 
 TABLES = ("dates", "weak", "labels", "evasions", "places")
 ROWS = [(table, row) for table in TABLES for row in marked.rows(table)]
@@ -13,7 +14,7 @@ ROWS = [(table, row) for table in TABLES for row in marked.rows(table)]
 
 @pytest.fixture(scope="module")
 def detector() -> PresidioDetector:
-    return PresidioDetector()
+    return PresidioDetector(tagger=Silent())
 
 
 @pytest.mark.parametrize(("table", "row"), ROWS, ids=[f"{t}:{r.text[:50]}" for t, r in ROWS])

@@ -6,6 +6,7 @@ import pytest
 
 from gateway.pii.presidio.detector import PresidioDetector
 from gateway.pii.recognizers.vocabulary import ENTITY_TYPES, WEAK
+from tests.silent import Silent
 
 WIDE = "".join(chr(ord(c) + 0xFEE0) for c in "123-45-6789")  # full-width forms
 
@@ -134,7 +135,7 @@ CLEAN = [
 
 @pytest.fixture(scope="module")
 def detector() -> PresidioDetector:
-    return PresidioDetector()
+    return PresidioDetector(tagger=Silent())
 
 
 @pytest.mark.parametrize(("text", "expected"), FOUND, ids=[row[0][:40] for row in FOUND])
