@@ -55,7 +55,7 @@ from gateway.errors import (
     UnavailableError,
 )
 from gateway.guards.port import Exchange, Guard
-from gateway.pii.languages import searched
+from gateway.pii.languages import SERVED, searched
 from gateway.pii.mask import Replacement
 from gateway.pii.restore import Report
 from gateway.policy.decide import PolicySet, admit, decide
@@ -91,7 +91,7 @@ class Parts:
     secret: bytes = field(repr=False)
     default_model: str
     deadline_s: float
-    languages: tuple[str, ...] = ("en", "es", "fr", "de")
+    languages: tuple[str, ...] = SERVED
 
 
 @dataclass(slots=True)

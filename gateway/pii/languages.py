@@ -8,6 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+SERVED = ("en", "es", "fr", "de")
+"""The languages of the recognizers that ship."""
+
 LANGUAGE = r"\A[A-Za-z]{2,3}(?:-[A-Za-z0-9]{1,8}){0,8}\Z"
 """The shape of a language tag (BCP 47): a language, and what narrows it."""
 
