@@ -131,11 +131,7 @@ def _telling(text: str, made: Made, entity_type: str) -> bool:
         return letters > _MIN_LETTERS and entity_type == "PERSON"
     if entity_type == "ZIP_CODE":
         return digits + letters >= _MIN_ZIP
-    return (
-        digits >= JOINED_DIGITS
-        or (digits >= _MIN_DIGITS and letters > 0)
-        or letters > JOINED_DIGITS
-    )
+    return digits + letters >= JOINED_DIGITS or (digits >= _MIN_DIGITS and letters > 0)
 
 
 _ENGLISH = folded("the of and with was on for is")
