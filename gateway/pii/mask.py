@@ -10,8 +10,8 @@ Pure: segments, findings and rulings in, masked texts and a mapping out. It keep
   from that turn on (``earlier``), so this changes no number either.
 - No letter or digit of a finding stays, unless its ruling keeps it. Spans that overlap become one
   span, under the strictest of their operators and the type of the longest.
-- In the masked text restore accepts exactly the placeholders that mask wrote. What else it would
-  accept, also where text and placeholder touch, is itself a value, of type LITERAL.
+- In the masked text restore accepts exactly the placeholders and surrogates that mask wrote. What
+  else it would accept, also where text and placeholder touch, is itself a value, of type LITERAL.
 """
 
 from __future__ import annotations
