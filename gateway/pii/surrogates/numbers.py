@@ -39,6 +39,7 @@ _EMAIL = re.compile(r"([^@\s]+)@([^@\s]+)")
 _URL = re.compile(r"((?:[a-z][a-z0-9+.-]*:)?//)?(?:[^/?#\s]+)([/?#]\S*)?", re.IGNORECASE)
 _IPV4 = re.compile(r"(?:[0-9]{1,3}\.){3}[0-9]{1,3}")
 _MAC = re.compile(r"(?:[0-9A-Fa-f]{2}([:-]))(?:[0-9A-Fa-f]{2}\1){4}[0-9A-Fa-f]{2}")
+_LIKE_SSN = re.compile(r"[0-9]{3}([-. ]?)[0-9]{2}\1[0-9]{4}")
 _WORDS = re.compile(r"[^\W\d_]+|[0-9]+")
 _LONG_WORD = 3
 _FIGURES = re.compile(r"[0-9]+[A-Za-z]?\b")
@@ -51,6 +52,8 @@ def number(draw: Draw, value: str, entity_type: str, names: Names, salt: str) ->
     maker = _MAKERS.get(entity_type, _code)
     if _MAC.fullmatch(value):
         maker = _mac
+    elif _LIKE_SSN.fullmatch(value):  # whatever it is called here, it could be somebody's
+        maker = _ssn
     return islice(maker(draw, value, names, salt), TRIES)
 
 
