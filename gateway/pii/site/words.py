@@ -7,6 +7,7 @@ without a final s or 's (which is not part of what is found): "ANN-QUORVEX'S" is
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -22,7 +23,8 @@ MIN_LETTERS, MIN_DIGITS = 2, 3
 _GENITIVE = 4  # letters, from which on a final s is read as an ending
 _TELLING = 5  # letters, from which on one word that is not an ordinary one needs no capital
 _TURNED = range(2, 5)  # words of a name that is also looked for as "Last, First"
-_BREATH = 1024  # words between two looks at the clock
+_BREATH = 1024  # first words between two looks at the clock
+_ASCII_WORDS = re.compile(r"[a-z]+|[0-9]+")
 
 
 class Case(StrEnum):
@@ -96,13 +98,27 @@ class Words:
 
     def places(self, text: str) -> Iterator[tuple[int, int, WordList] | None]:
         """As ``find``, in characters of ``text``, whatever the context, by where they begin."""
-        found = words(text)
-        for index, word in enumerate(found):
-            if index % _BREATH == _BREATH - 1:
+        if text.isascii():  # as ``forms.words``, but most words are never looked at twice
+            low = text.lower()
+            folds = _ASCII_WORDS.findall(low)
+        else:
+            every = words(text)
+            folds = [word.fold for word in every]
+        heads = self._by_head
+        hits = [i for i, f in enumerate(folds) if f in heads or (f[-1] == "s" and f[:-1] in heads)]
+        if not hits:
+            return
+        if text.isascii():
+            every = [
+                Word(*match.span(), fold)
+                for match, fold in zip(_ASCII_WORDS.finditer(low), folds, strict=True)
+            ]
+        for count, index in enumerate(hits, start=1):
+            if count % _BREATH == 0:
                 yield None
-            for by_length in self._heads(word.fold):
+            for by_length in self._heads(folds[index]):
                 for length, by_words in by_length.items():
-                    yield from _matches(text, found[index : index + length], length, by_words)
+                    yield from _matches(text, every[index : index + length], length, by_words)
 
     def _heads(self, fold: str) -> Iterable[dict[int, dict[tuple[str, ...], list[_Entry]]]]:
         head = self._by_head.get(fold)
