@@ -31,6 +31,18 @@ class Output(StrEnum):
     JSON = "json"
 
 
+class Kind(StrEnum):
+    """The formats of which `mask` reads files."""
+
+    TEXT = "text"
+    JSON = "json"
+    JSONL = "jsonl"
+    CSV = "csv"
+    XML = "xml"
+    HTML = "html"
+    EML = "eml"
+
+
 Format = Annotated[Output, typer.Option("--output", "-o", help="How to print the result.")]
 
 app = typer.Typer(
@@ -132,23 +144,71 @@ def doctor(output: Format = Output.TEXT) -> None:
 
 @app.command()
 def mask(
+    paths: Annotated[
+        list[Path] | None, typer.Argument(help="Files and folders; - is standard input.")
+    ] = None,
     jsonl: Annotated[bool, typer.Option("--jsonl", help="Rows of JSON in and out.")] = False,
+    out: Annotated[Path | None, typer.Option(help="Folder for the masked files.")] = None,
     role: Annotated[Role, typer.Option(help="Whose rules apply.")] = Role.RESEARCHER,
     purpose: Annotated[Purpose, typer.Option(help="What for.")] = Purpose.RESEARCH,
     policy: Annotated[
         list[str] | None, typer.Option(help="A policy on top of those in force. Repeatable.")
     ] = None,
+    kind: Annotated[
+        Kind | None, typer.Option("--as", help="The format, whatever the suffix says.")
+    ] = None,
+    encoding: Annotated[
+        str, typer.Option(help="Default: UTF-8, or UTF-16 with its mark.", show_default=False)
+    ] = "",
+    together: Annotated[
+        bool, typer.Option("--together", help="One numbering for all files.")
+    ] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace files that are there.")] = False,
+    keep_names: Annotated[
+        bool, typer.Option("--keep-names", help="Keep names of files that tell something.")
+    ] = False,
+    names_to: Annotated[
+        Path | None, typer.Option(help="Write which file became which; mode 0600.")
+    ] = None,
+    workers: Annotated[
+        int, typer.Option(min=0, max=256, help="Processes; 0: one a processor.")
+    ] = 0,
+    review: Annotated[
+        bool, typer.Option("--review", help="Show what is found and write nothing.")
+    ] = False,
+    browser: Annotated[
+        bool, typer.Option("--browser", help="With --review: on a page, from memory.")
+    ] = False,
 ) -> None:
-    """De-identify rows from standard input to standard output; one record per run."""
+    """De-identify rows, files or folders; one record per run."""
     from gateway import log
     from gateway.engine.wall import harden_process
-    from gateway.masking import mask_jsonl
+    from gateway.masking import command
 
     log.configure()
     harden_process()
-    if not jsonl:
-        fail("say --jsonl: rows of JSON are the only format so far.")
-    sys.exit(mask_jsonl(sys.stdin.buffer, sys.stdout.buffer, role, purpose, tuple(policy or ())))
+    added = tuple(policy or ())
+    if jsonl:
+        if paths or out or review:
+            fail("--jsonl reads standard input and writes standard output, and nothing else.")
+        source, target = sys.stdin.buffer, sys.stdout.buffer
+        sys.exit(command.rows(source, target, role, purpose, added, workers))
+    wanted = command.Wanted(
+        paths=tuple(paths or ()),
+        out=out,
+        kind=kind.value if kind else None,
+        encoding=encoding or None,
+        together=together,
+        force=force,
+        keep_names=keep_names,
+        names_to=names_to,
+        workers=workers,
+    )
+    if review:
+        from gateway.reviewing import review as show_review
+
+        sys.exit(show_review(wanted, role, purpose, added, browser=browser))
+    sys.exit(command.files(wanted, role, purpose, added))
 
 
 @app.command()

@@ -46,6 +46,11 @@ def found(findings: Iterable[Finding]) -> dict[str, object]:
     for finding in findings:
         counts[finding.entity_type] += 1
         scores[finding.entity_type] = max(finding.score, scores.get(finding.entity_type, 0.0))
+    return counted(counts, scores)
+
+
+def counted(counts: Mapping[str, int], scores: Mapping[str, float]) -> dict[str, object]:
+    """As ``found``, from how many there are of each type and the highest score of each."""
     return {
         "entities": {kind: count_bucket(n) for kind, n in sorted(counts.items())},
         "scores": {kind: score_band(s) for kind, s in sorted(scores.items())},

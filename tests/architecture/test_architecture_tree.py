@@ -42,6 +42,7 @@ LONGER = {
     "gateway/cli.py": "one function a command, each a few lines around an import",
     "gateway/engine/models.py": "what enters a home and what is checked at each load",
     "gateway/engine/worker.py": "the child: all that runs behind the wall",
+    "gateway/masking/formats.py": "what is read of each format, in one place to check",
     "gateway/pii/mask.py": "one pass over a conversation, whose numbering needs all of it",
     "gateway/pii/presidio/registry.py": "a table of recognizers and when each of them counts",
     "gateway/pii/restore.py": "one scanner of streams and its contexts",
