@@ -191,7 +191,9 @@ def test_mask_streams_rows_in_order_and_loses_nothing_to_a_bad_one(tmp_path):
         assert set(entity) == {
             "entity_type", "start", "end", "score", "operator", "replacement",
         }  # fmt: skip
-    assert out[2] == {"id": 7, "text": ROWS[1]["text"], "entities": []}
+    assert [row.get("line") for row in out] == [None, 2, None, 4, None]
+    searched = {"asked": "en", "searched": ["en", "es", "fr", "de"], "known": True}
+    assert out[2] == {"id": 7, "text": ROWS[1]["text"], "entities": [], "language": searched}
     shown = running.cli(
         home, "show", str(home), "-o", "json", "--key", str(home / "demo-auditor.pem"),
         "--keystore", str(home / "keystore.db"), module="audit",
