@@ -1,4 +1,4 @@
-"""Train the tagger from nothing: ``python -m deploy.models.ner.train`` (about 45 minutes).
+"""Train the tagger from nothing: ``python -m deploy.models.ner.train`` (40 to 60 minutes).
 
 Two stages: the first never sees the lines and names that the generator holds out, so that it can be
 measured on them (``--finish 0`` stops there); the second, short one sees them too. Deterministic
