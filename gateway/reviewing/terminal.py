@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from gateway.domain import Operator
@@ -29,7 +28,7 @@ MEANINGS = {
 
 def show(console: Console, passages: Iterable[Passage]) -> None:
     """Print the passages and what was found in them."""
-    found: list[tuple[Found, str]] = []
+    found: list[Found] = []
     legend = Text()
     for operator, style in STYLES.items():
         legend.append(f"[{operator.name.lower()}]", style).append(f" {MEANINGS[operator]}  ")
@@ -44,24 +43,20 @@ def show(console: Console, passages: Iterable[Passage]) -> None:
                 continue
             line.append(f"[{visible(run.text)}]", STYLES.get(run.found.operator, "reverse"))
             line.append(f"{run.found.number}", "dim")
-            found.append((run.found, run.text))
+            found.append(run.found)
         console.print(line, soft_wrap=True)
-    console.print("", _table(found))
+    console.print()
+    for line in _lines(found):
+        console.print(line, soft_wrap=True)
 
 
-def _table(found: Iterable[tuple[Found, str]]) -> Table:
-    table = Table(box=None, pad_edge=False)
-    for column in ("#", "type", "score", "operator", "becomes", "found by", "rule", "clause"):
-        table.add_column(column, overflow="fold")
-    for each, _ in found:
-        table.add_row(
-            str(each.number),
-            each.entity_type,
-            f"{each.score:.2f}",
-            Text(each.operator.name.lower(), STYLES.get(each.operator, "")),
-            Text(visible(each.replacement)),
-            Text(each.source or "known from elsewhere"),
-            Text(", ".join(f"{c.policy}/{c.rule}" for c in each.rules)),
-            Text("; ".join(dict.fromkeys(c.clause for c in each.rules))),
-        )
-    return table
+def _lines(found: Iterable[Found]) -> Iterator[Text]:
+    for each in found:
+        line = Text(f"{each.number:>4}  {each.entity_type}  {each.score:.2f}  ")
+        line.append(each.operator.name.lower(), STYLES.get(each.operator, ""))
+        if each.replacement:
+            line.append(f"  {visible(each.replacement)}")
+        line.append(f"  ({each.source or 'known from elsewhere'})", "dim")
+        yield line
+        for cited in each.rules:
+            yield Text(f"      {cited.policy}/{cited.rule}: {cited.clause}", "dim")
