@@ -44,7 +44,6 @@ LONGER = {
     "gateway/engine/models.py": "what enters a home and what is checked at each load",
     "gateway/engine/worker.py": "the child: all that runs behind the wall",
     "gateway/masking/formats.py": "what is read of each format, in one place to check",
-    "gateway/masking/formats.py": "every format of a file: how it is parted and put together",
     "gateway/pii/mask.py": "one pass over a conversation, whose numbering needs all of it",
     "gateway/pii/presidio/registry.py": "a table of recognizers and when each of them counts",
     "gateway/pii/recognizers/edits.py": "one small function for each disguise, and their order",
@@ -53,7 +52,6 @@ LONGER = {
     "gateway/policyctl.py": "one function a command, each a few lines around an import",
     "gateway/protect.py": "steps 2 to 5 of a request with their passes, readable as one",
     "gateway/recorder.py": "everything that goes on record, in the order of a request",
-    "gateway/recorder.py": "every record of a request, and how it is found again",
 }
 
 # Spelled in pieces, so that this file does not name what it forbids.
