@@ -6,6 +6,7 @@ Heavy parts are imported inside the commands that need them, so that ``--help`` 
 from __future__ import annotations
 
 import json
+import os
 import sys
 from datetime import timedelta
 from enum import StrEnum
@@ -61,6 +62,9 @@ app.add_typer(recognizers, name="recognizers")
 
 
 def main() -> None:
+    # The name model's matrices are small: a second thread of OpenBLAS costs more than it brings, and
+    # requests run side by side already. It reads this when numpy is first imported, by a command.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     try:
         app()
     except GatewayError as error:
