@@ -62,7 +62,7 @@ app.add_typer(recognizers, name="recognizers")
 
 
 def main() -> None:
-    # The name model's matrices are small: a second thread of OpenBLAS costs more than it brings, and
+    # The name model has small matrices: a second thread of OpenBLAS costs more than it brings, and
     # requests run side by side already. It reads this when numpy is first imported, by a command.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     try:
