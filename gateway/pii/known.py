@@ -198,7 +198,8 @@ def _parts(value: str, folds: tuple[str, ...], entity_type: str) -> Iterable[_Pa
                 if len(name) >= _MIN_PART and name not in PARTICLES:
                     yield _part(value, name)
             letters = tuple(name[0] for name in names if name not in PARTICLES)
-            yield _Pattern(value, letters, 0, 0, capital=True, dotted=True)
+            if len(letters) > 1:
+                yield _Pattern(value, letters, 0, 0, capital=True, dotted=True)
         elif names and len(names) < len(folds) and len(names[0]) >= _MIN_PART:
             yield _part(value, names[0])  # "Ms Schmidt", then "Schmidt"
     elif entity_type == "ORGANIZATION":

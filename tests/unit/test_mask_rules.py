@@ -169,6 +169,7 @@ def test_ordinary_text_stays_where_a_short_value_is_known(words, clean):
         ("Will Young", "PERSON", "and Young and Will", "and <1_2> and <1_3>"),
         ("Lowell Freight Inc.", "ORGANIZATION", "at Lowell Freight", "at <1_2>"),
         ("Hartwell GmbH", "ORGANIZATION", "bei Hartwell", "bei <1_2>"),
+        ("Van Der", "PERSON", "Waals", "Waals"),
         ("Ludwig van der Meer", "PERSON", "van der Waals, Meer", "van der Waals, <1_2>"),
     ],
 )
