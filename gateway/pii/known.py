@@ -7,8 +7,8 @@ it is linear in the text whatever the number of values, and "ANNA-SCHMIDT" is "A
 What keeps ordinary text ordinary:
 
 - one cased word that is short or that people also write in lower case (``tables``) matches only
-  where the text writes it with a capital ("Mark" is not "mark"), and a part of a value that is such
-  a word only inside a sentence ("Will the patient" is not Mr Will Young);
+  where the text writes it with a capital ("Mark" is not "mark"), a name that is such a word only
+  inside a sentence ("Will the patient" is not Mr Will Young), and any other value nowhere else;
 - numbers under ``MIN_DIGITS`` digits and single letters match nowhere;
 - words must be whole, but for a final s ("Schmidts", the genitive).
 """
@@ -132,10 +132,12 @@ class Known:
         letters = len(joined) - digits
         if (digits < MIN_DIGITS and letters < 2) or len(joined) < 2:  # noqa: PLR2004
             return
+        common = len(found) == 1 and folds[0] in common_words()
+        if common and entity_type != "PERSON":
+            return  # "the Court", "a son": what it says here it does not say everywhere
         capital = digits == 0 and (letters < _SOLID if len(found) > 1 else _ordinary(folds[0]))
         lead, trail = found[0].start, len(value) - found[-1].end
-        pattern = _Pattern(value, folds, lead, trail, capital)
-        self._add(pattern)
+        self._add(_Pattern(value, folds, lead, trail, capital, inside=common))
         if letters == 0 and digits >= JOINED_DIGITS:
             self._by_digits.setdefault(joined, []).append(value)
             self._longest_digits = max(self._longest_digits, digits)
@@ -192,16 +194,7 @@ class Known:
 def _parts(value: str, folds: tuple[str, ...], entity_type: str) -> Iterable[_Pattern]:
     """The shorter forms in which a text goes on about a person or an organisation."""
     if entity_type == "PERSON":
-        names = [fold for fold in folds if fold not in TITLES and fold.isalpha()]
-        if len(names) > 1:
-            for name in names:
-                if len(name) >= _MIN_PART and name not in PARTICLES:
-                    yield _part(value, name)
-            letters = tuple(name[0] for name in names if name not in PARTICLES)
-            if len(letters) > 1:
-                yield _Pattern(value, letters, 0, 0, capital=True, dotted=True)
-        elif names and len(names) < len(folds) and len(names[0]) >= _MIN_PART:
-            yield _part(value, names[0])  # "Ms Schmidt", then "Schmidt"
+        yield from _parts_of_name(value, folds)
     elif entity_type == "ORGANIZATION":
         bare = folds
         while bare and bare[-1] in COMPANY_FORMS:
@@ -210,6 +203,19 @@ def _parts(value: str, folds: tuple[str, ...], entity_type: str) -> Iterable[_Pa
             yield _Pattern(value, bare, 0, 0, capital=True)
         elif bare != folds and bare and len(bare[0]) >= _MIN_PART:
             yield _part(value, bare[0])
+
+
+def _parts_of_name(value: str, folds: tuple[str, ...]) -> Iterable[_Pattern]:
+    names = [fold for fold in folds if fold not in TITLES and fold.isalpha()]
+    if len(names) > 1:
+        for name in names:
+            if len(name) >= _MIN_PART and name not in PARTICLES:
+                yield _part(value, name)
+        letters = tuple(name[0] for name in names if name not in PARTICLES)
+        if len(letters) > 1:
+            yield _Pattern(value, letters, 0, 0, capital=True, dotted=True)
+    elif names and len(names) < len(folds) and len(names[0]) >= _MIN_PART:
+        yield _part(value, names[0])  # "Ms Schmidt", then "Schmidt"
 
 
 def _part(value: str, fold: str) -> _Pattern:

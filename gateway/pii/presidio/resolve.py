@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
@@ -19,6 +20,16 @@ NUMBERS = frozenset(
 )
 """The kinds that a number may turn out to be of which the model sees only that it identifies."""
 
+SMALL_WORDS = frozenset(
+    [
+        *("a", "an", "and", "at", "by", "for", "from", "in", "of", "on", "or", "the", "to"),
+        *("de", "del", "du", "des", "el", "en", "et", "la", "las", "le", "les", "los", "y"),
+        *("der", "die", "im", "und", "von"),
+    ]
+)
+"""What is left between findings of a value in several parts and says nothing by itself."""
+
+_WORD = re.compile(r"[^\W_]+")
 _EDGE = b" \t\r\n,;:\"'[]{}<>"
 
 
@@ -144,7 +155,9 @@ def _free(taken: bytearray, start: int, end: int) -> list[tuple[int, int]]:
 
 
 def _has_word(data: bytes, start: int, end: int) -> bool:
-    return any(b >= 0x80 or chr(b).isalnum() for b in data[start:end])  # noqa: PLR2004
+    """Whether anything there says something: a letter or digit outside small words."""
+    rest = data[start:end].decode()
+    return any(word.lower() not in SMALL_WORDS for word in _WORD.findall(rest))
 
 
 def _findings(pieces: Sequence[_Piece], folded: Folded, data: bytes) -> tuple[Finding, ...]:
