@@ -25,6 +25,9 @@ SPARED = [
     ("DATE_TIME", "[3/6] systolic murmur"),
     ("DATE_TIME", "Holosystolic [3/6] at the apex"),
     ("ID_NUMBER", "see section [12.4.1]"),
+    ("PERSON", "Antrag wegen [Pflegegeldrückforderung]"),
+    ("LOCATION", "after [cholecystectomy] she"),
+    ("PERSON", "cuadro de [desorientación] leve"),
 ]
 KEPT = [
     ("PERSON", "Mr [Bell] has palsy"),
@@ -37,6 +40,8 @@ KEPT = [
     ("LOCATION", "he lives in [Lyme]"),
     ("DATE_TIME", "seen on [3/6] with cough"),
     ("ID_NUMBER", "badge [99214]"),
+    ("PERSON", "Frau [Hartung] kommt"),
+    ("PERSON", "con [Asunción] Clemente"),
     ("PERSON", "ask [Ace] to come"),
 ]
 
