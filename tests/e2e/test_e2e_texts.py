@@ -7,6 +7,7 @@ planted value in every form: database pages and WAL, logs, temporary files.
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -27,9 +28,14 @@ COUNT = 40
 UNANCHORED = 10
 
 
+AGED = re.compile(r"\b(?:born|birth)\b[^.]{0,40}\b19[0-3]\d\b|\b9\d[- ]year")
+
+
 def texts(corpora: Path, name: str) -> list[str]:
-    rows = (corpora / name).read_text("utf-8").splitlines()[:COUNT]
-    return [json.loads(row)["text"] for row in rows]
+    """``COUNT`` texts without an age over 89: policy makes 90+ of it, which nothing undoes."""
+    rows = (corpora / name).read_text("utf-8").splitlines()
+    found = [json.loads(row)["text"] for row in rows]
+    return [text for text in found if not AGED.search(text)][:COUNT]
 
 
 def send(gateway: running.Gateway, role: str, text: str, *, stream: bool) -> str:

@@ -14,6 +14,7 @@ from gateway.errors import DetectorError
 from gateway.pii.presidio import detector as module
 from gateway.pii.presidio.detector import PresidioDetector
 from gateway.pii.recognizers.load import Candidate
+from tests.silent import Silent
 
 PLANTED = "Zebulon-Quixote-77"
 
@@ -162,7 +163,8 @@ def test_threads_share_a_detector():
 
 def test_hostile_addresses_take_no_time():
     """No pattern backtracks over text that is nearly a web address: it ends within the limit."""
-    assert PresidioDetector().detect(["eyJa." * 4000 + " 1.1." * 2000]) == [()]
+    detector = PresidioDetector(tagger=Silent())  # of what the model sees there, nothing is said
+    assert detector.detect(["eyJa." * 4000 + " 1.1." * 2000]) == [()]
 
 
 def test_time_runs_out_while_nothing_is_found(monkeypatch):
