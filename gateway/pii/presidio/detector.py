@@ -29,7 +29,7 @@ from gateway.pii.terms import Terms
 
 LANGUAGES = ("en", "es", "fr", "de")
 LONGEST_TEXT = 8_000_000  # characters
-BASE_SECONDS, SECONDS_PER_MEGABYTE = 5.0, 30.0  # of the thread's processor time
+BASE_SECONDS, SECONDS_PER_MEGABYTE = 5.0, 60.0  # of the thread's processor time
 _CHECK_TIME_EVERY = 1024  # candidates
 _PACKAGES = (
     "gateway.pii",
