@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import accumulate, islice
 from typing import NamedTuple
 
 from gateway.domain import Finding
@@ -50,8 +52,8 @@ def resolve(candidates: Iterable[Candidate], folded: Folded, data: bytes) -> tup
     that a rule gives to a part of it. Then the longest wins, then the higher score, then the type,
     then the source (all ties are broken, so the order of recognizers does not matter). What a loser
     covers beyond the winners stays a finding of the loser's type: no letter of a value that
-    anything found is left. Weak types take only what no strong type covers; what a deny list of the
-    site names comes before all others.
+    anything found is left, small words in lower case apart ("de", "of"). Weak types take only what
+    no strong type covers; what a deny list of the site names comes before all others.
     """
     trimmed = sorted({_trimmed(c, data) for c in candidates})
     ordered = sorted(
@@ -109,19 +111,37 @@ def _union(one: _Piece, other: _Piece) -> _Piece:
     )
 
 
-def _typed(pieces: Sequence[_Piece]) -> list[_Piece]:
+def _typed(pieces: Iterable[_Piece]) -> list[_Piece]:
     """Give a number of no known kind the kind of the one number that stands in it."""
-    kinds = [p for p in pieces if p.entity_type in NUMBERS]
-    unknown = [p for p in pieces if p.entity_type == UNKNOWN_NUMBER and p.source == MODEL]
-    result = [p for p in pieces if p not in kinds and p not in unknown]
+    kinds: list[_Piece] = []
+    unknown: list[_Piece] = []
+    result: list[_Piece] = []
+    for piece in sorted(pieces):
+        if piece.entity_type in NUMBERS:
+            kinds.append(piece)
+        elif piece.entity_type == UNKNOWN_NUMBER and piece.source == MODEL:
+            unknown.append(piece)
+        else:
+            result.append(piece)
+    starts = [kind.start for kind in kinds]
+    reach = list(accumulate((kind.end for kind in kinds), max))  # how far the kinds so far go
     for piece in unknown:
-        within = [k for k in kinds if k.start < piece.end and piece.start < k.end]
+        within = list(islice(_within(piece, kinds, bisect_left(starts, piece.end), reach), 2))
         if len(within) == 1:
-            kinds.remove(within[0])
-            kinds.append(_union(within[0], piece))
+            kinds[within[0]] = _union(kinds[within[0]], piece)
         else:
             result.append(piece)
     return result + kinds
+
+
+def _within(
+    piece: _Piece, kinds: Sequence[_Piece], stop: int, reach: Sequence[int]
+) -> Iterator[int]:
+    """Indices below ``stop`` of the kinds that overlap ``piece``, the last one first."""
+    while stop and reach[stop - 1] > piece.start:
+        stop -= 1
+        if kinds[stop].end > piece.start:
+            yield stop
 
 
 def _trimmed(candidate: Candidate, data: bytes) -> _Piece:
@@ -157,7 +177,7 @@ def _free(taken: bytearray, start: int, end: int) -> list[tuple[int, int]]:
 def _has_word(data: bytes, start: int, end: int) -> bool:
     """Whether anything there says something: a letter or digit outside small words."""
     rest = data[start:end].decode()
-    return any(word.lower() not in SMALL_WORDS for word in _WORD.findall(rest))
+    return any(word not in SMALL_WORDS for word in _WORD.findall(rest))
 
 
 def _findings(pieces: Sequence[_Piece], folded: Folded, data: bytes) -> tuple[Finding, ...]:
