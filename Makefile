@@ -47,7 +47,7 @@ bench: $(VENV)/.installed-dev ## every benchmark; `make bench-NAME` runs one
 	test -z "$$failed" || { echo "bars missed or benchmark failed:$$failed"; exit 1; }
 
 bench-%: tests/benchmarks/bench_%.py $(VENV)/.installed-dev
-	@$(VENV)/bin/python -m tests.benchmarks.bench_$*
+	@OPENBLAS_NUM_THREADS=1 $(VENV)/bin/python -m tests.benchmarks.bench_$*
 
 lock: $(VENV)/.installed-dev ## regenerate both lock files (UPGRADE=1 takes newer versions)
 	@deploy/lock.sh

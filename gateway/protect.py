@@ -26,11 +26,11 @@ from gateway.errors import TripwireError
 from gateway.pii import tripwire
 from gateway.pii.cache import FindingsCache
 from gateway.pii.categories import Categorizer
-from gateway.pii.locate import Findings, locate, queries
-from gateway.pii.mask import Apply, Masked, Memory, Replacement, Value, mask
-from gateway.pii.port import MODEL, Detector
+from gateway.pii.locate import Findings, changed_in, locate, queries
+from gateway.pii.mask import Apply, Masked, Memory, Replacement, Span, Value, mask
+from gateway.pii.port import MODEL, Changed, Detector
 from gateway.pii.recognizers.vocabulary import WEAK
-from gateway.pii.segments import Segment, collect, rebuild
+from gateway.pii.segments import Segment, collect, plain, rebuild
 from gateway.pii.surrogates.draw import beginning, conversation_key
 from gateway.pii.surrogates.issue import Surrogates
 
@@ -124,14 +124,31 @@ class Protector:
             return Prompt(messages=()), protected
         return rebuild(prompt, protected.masked.texts), protected
 
+    def search(self, texts: Sequence[str], language: str | None = None) -> list[Findings]:
+        """What is found in each of these plain texts, for ``protect_text``.
+
+        Raises:
+            DetectorError: detection did not complete on one of them.
+        """
+        segments = [plain(text) for text in texts]
+        answers = _Search(self._detector, language=language)(queries(segments))
+        return [locate((s,), (a,)) for s, a in zip(segments, answers, strict=True)]
+
     def protect_text(
-        self, text: str, decide: Decide, language: str | None = None
+        self,
+        text: str,
+        decide: Decide,
+        language: str | None = None,
+        found: Findings | None = None,
     ) -> tuple[str, Protected]:
         """Mask one plain text; its replacements' offsets are those of ``text``.
 
+        ``found``: what ``search`` said of it, where it was asked.
+
         Raises: as ``protect``.
         """
-        protected = self.protect_segments((Segment("text", 1, text),), decide, language)
+        search = _Search(self._detector, language=language, known=found)
+        protected = self._protect((plain(text),), decide, search, begun=(text,))
         return (protected.masked.texts[0] if protected.masked else ""), protected
 
     def protect_segments(
@@ -161,7 +178,7 @@ class Protector:
         today = self._clock().date()
         asked = queries(segments)
         categories = self._categorizer.categories(asked)
-        findings = locate(segments, search(asked))
+        findings = search.known or locate(segments, search(asked))
         for done in range(1, MASK_PASSES + 1):
             flat = tuple(chain.from_iterable(findings))
             decision = decide(flat, categories)
@@ -180,15 +197,15 @@ class Protector:
                 earlier=earlier,
                 memory=memory or Memory(Surrogates(key) if key else None),
             )
-            found = self._look_again(segments, masked, search)
-            if not any(found):
+            more = self._look_again(segments, findings, masked, search)
+            if not any(more):
                 return Protected(flat, decision, masked, done, categories, _counts(findings))
-            everything = (*flat, *chain.from_iterable(found))
+            everything = (*flat, *chain.from_iterable(more))
             again = decide(everything, categories)
             if _all_kept(again, decision):
                 counts = _counts(findings)
                 return Protected(everything, again, masked, done, categories, counts)
-            findings = _together(findings, masked, found)
+            findings = _together(findings, masked, more)
         raise TripwireError
 
     def _key(self, scope: bytes | None, begun: Sequence[str]) -> bytes | None:
@@ -197,30 +214,49 @@ class Protector:
             return None
         return conversation_key(self._secret, scope or b"", begun)
 
-    def _look_again(self, segments: Sequence[Segment], masked: Masked, search: _Search) -> Findings:
+    def _look_again(
+        self, segments: Sequence[Segment], before: Findings, masked: Masked, search: _Search
+    ) -> Findings:
         """What the tripwire finds in the masked texts and may be masked.
 
         Raises:
             TripwireError: what it finds must not be there at all.
         """
         again = [replace(s, text=t) for s, t in zip(segments, masked.texts, strict=True)]
-        found = locate(again, [_sure(found) for found in search(queries(again))])
+        other = [i for i, s in enumerate(segments) if s.text != masked.texts[i]]
+        asked = [again[i] for i in other]
+        changed = [changed_in(again[i], _written(masked.excepted[i])) for i in other]
+        found = [_sure(f) for f in before]  # a text that is as it was says what it said
+        answers = [_sure(f) for f in search(queries(asked), changed)]
+        for i, located in zip(other, locate(asked, answers), strict=True):
+            found[i] = located
         return tripwire.inspect(masked.texts, found, masked.excepted, masked.normalised_values())
 
 
 @dataclass(frozen=True, slots=True)
 class _Search:
-    """Detection for one request: through the cache where the request has a scope."""
+    """Detection for one request: through the cache where the request has a scope.
+
+    ``known``: what is found in its segments, where they were searched already.
+    """
 
     detector: Detector
     cache: FindingsCache | None = None
     scope: bytes | None = None
     language: str | None = None
+    known: Findings | None = None
 
-    def __call__(self, texts: Sequence[str]) -> Sequence[tuple[Finding, ...]]:
+    def __call__(
+        self, texts: Sequence[str], changed: Sequence[Changed | None] | None = None
+    ) -> Sequence[tuple[Finding, ...]]:
         if self.cache is None or self.scope is None:
-            return self.detector.detect(texts, self.language)
-        return self.cache.detect(texts, self.language, self.scope)
+            return self.detector.detect(texts, self.language, changed)
+        return self.cache.detect(texts, self.language, self.scope, changed)
+
+
+def _written(excepted: Sequence[Span]) -> list[tuple[int, int]]:
+    """Where mask wrote."""
+    return sorted((span.start, span.end) for span in excepted if span.kept is None)
 
 
 def _sure(findings: Sequence[Finding]) -> tuple[Finding, ...]:

@@ -13,5 +13,5 @@ class Silent:
     digest = "00" * 32
     entity_types: frozenset[str] = frozenset()
 
-    def spans(self, texts: Sequence[str]) -> list[list[Span]]:
+    def spans(self, texts: Sequence[str], changed: object = None) -> list[list[Span]]:
         return [[] for _ in texts]

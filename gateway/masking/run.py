@@ -17,6 +17,7 @@ from gateway.domain import Category, Decision, Finding, Principal, Purpose, Role
 from gateway.errors import GatewayError, PolicyDeniedError
 from gateway.masking.blocks import Block
 from gateway.pii.languages import SERVED
+from gateway.pii.locate import Findings
 from gateway.pii.mask import Masked, Memory, splice
 from gateway.pii.segments import plain
 from gateway.pii.tables import load as tables
@@ -87,12 +88,30 @@ class Run:
         tally, self.tally = self.tally, Tally()
         return tally
 
-    def protect(self, text: str, language: str | None = None) -> tuple[str, Protected]:
-        """One text as this run masks it.
+    def search(self, texts: Sequence[tuple[str, str | None]]) -> list[Findings | None]:
+        """What is found in each text, which come with their languages; searched together.
+
+        None where detection did not complete: each of those texts has to be searched by itself.
+        """
+        found: list[Findings | None] = [None] * len(texts)
+        for language in dict.fromkeys(named for _, named in texts):
+            chosen = [i for i, (_, named) in enumerate(texts) if named == language]
+            try:
+                answers = self._guard.search([texts[i][0] for i in chosen], language)
+            except Exception:  # noqa: BLE001, S112 - each by itself, so that one alone is lost
+                continue
+            for i, answer in zip(chosen, answers, strict=True):
+                found[i] = answer
+        return found
+
+    def protect(
+        self, text: str, language: str | None = None, found: Findings | None = None
+    ) -> tuple[str, Protected]:
+        """One text as this run masks it; ``found``: what ``search`` said of it.
 
         Raises: as ``Protector.protect_text``.
         """
-        return self._guard.protect_text(text, self._decide, language)
+        return self._guard.protect_text(text, self._decide, language, found)
 
     def look(self, block: Block, memory: Memory) -> Protected:
         """What this run makes of the fields of a block; counted.

@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from gateway.domain import Finding
-from gateway.pii.port import Detector
+from gateway.pii.port import Changed, Detector
 
 LIFETIME_S = 600.0
 MOST_TEXTS = 20_000
@@ -44,18 +44,26 @@ class FindingsCache:
         self._findings = 0
 
     def detect(
-        self, texts: Sequence[str], language: str | None, scope: bytes
+        self,
+        texts: Sequence[str],
+        language: str | None,
+        scope: bytes,
+        changed: Sequence[Changed | None] | None = None,
     ) -> list[tuple[Finding, ...]]:
         """As ``Detector.detect``; within one ``scope``, a text is searched once.
 
         Raises:
             DetectorError: as the detector. Nothing of the call is kept then.
         """
-        keys = [self._key(text, language, scope) for text in texts]
+        places = changed or (None,) * len(texts)
+        keys = [
+            self._key(text, language, scope, near) for text, near in zip(texts, places, strict=True)
+        ]
         answers = self._look_up(keys)
         missing = [index for index, answer in enumerate(answers) if answer is None]
         if missing:
-            found = self._detector.detect([texts[index] for index in missing], language)
+            near = changed and [changed[index] for index in missing]
+            found = self._detector.detect([texts[index] for index in missing], language, near)
             for index, findings in zip(missing, found, strict=True):
                 answers[index] = findings
             self._keep([(keys[index], answers[index] or ()) for index in missing])
@@ -71,11 +79,16 @@ class FindingsCache:
         with self._lock:
             return len(self._known)
 
-    def _key(self, text: str, language: str | None, scope: bytes) -> bytes | None:
+    def _key(
+        self, text: str, language: str | None, scope: bytes, changed: Changed | None
+    ) -> bytes | None:
         if len(text) < _SHORTEST:
             return None
         mac = hmac.new(self._secret, digestmod="sha256")
-        for part in (scope, (language or "").encode(), text.encode("utf-8", "surrogatepass")):
+        # What was searched near changes only is no answer for the same text as a user's own.
+        near = repr(changed if changed is None else [*changed]).encode()
+        said = text.encode("utf-8", "surrogatepass")
+        for part in (scope, (language or "").encode(), near, said):
             mac.update(len(part).to_bytes(8, "big") + part)
         return mac.digest()
 

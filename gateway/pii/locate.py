@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from gateway.domain import Finding
+from gateway.pii.port import Changed
 from gateway.pii.segments import Kind, Segment
 from gateway.pii.views import spoken, view
 
@@ -21,6 +22,14 @@ def queries(segments: Sequence[Segment]) -> list[str]:
     ``{"mrn": 12345678}`` asks about ``mrn: 12345678``: a bare number says nothing.
     """
     return [_prefix(segment) + spoken(segment.text) for segment in segments]
+
+
+def changed_in(segment: Segment, spans: Changed) -> Changed | None:
+    """Spans of the segment's text as spans of its query; None where escapes are in the way."""
+    if view(segment.text) is not None:
+        return None
+    shift = len(_prefix(segment))
+    return [(start + shift, end + shift) for start, end in spans]
 
 
 def locate(segments: Sequence[Segment], detected: Sequence[Sequence[Finding]]) -> Findings:

@@ -15,6 +15,10 @@ DENIED = "site-deny:"
 found there, and nothing takes it back."""
 
 
+Changed = Sequence[tuple[int, int]]
+"""Where a text was changed: sorted spans of it, end exclusive."""
+
+
 class Detector(Protocol):
     """Finds personal data. Synchronous and processor-heavy: call it off the event loop."""
 
@@ -29,11 +33,16 @@ class Detector(Protocol):
         ...
 
     def detect(
-        self, texts: Sequence[str], language: str | None = None
+        self,
+        texts: Sequence[str],
+        language: str | None = None,
+        changed: Sequence[Changed | None] | None = None,
     ) -> list[tuple[Finding, ...]]:
         """Findings per text: non-overlapping, sorted by start, deterministic.
 
-        An unknown or missing language runs the recognizers of every language served.
+        An unknown or missing language runs the recognizers of every language served. ``changed``
+        says, per text, where it differs from one that was searched before (None: everywhere). What
+        would be found as it was before, because no change is near, MAY be left out then.
 
         Raises:
             DetectorError: detection did not complete on any one of the texts. There are no

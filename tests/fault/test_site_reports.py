@@ -48,7 +48,7 @@ class Words:
 
     digest = "ab" * 32
 
-    def detect(self, texts, language=None):
+    def detect(self, texts, language=None, changed=None):
         return [detect({"Zara Quillfeather": "PERSON"}, text) for text in texts]
 
 

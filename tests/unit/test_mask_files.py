@@ -39,7 +39,7 @@ class Words:
 
     digest = "ab" * 32
 
-    def detect(self, texts, language=None):
+    def detect(self, texts, language=None, changed=None):
         return [tuple[Finding, ...](detect(WORDS, text)) for text in texts]
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from gateway.domain import Purpose, Role
 from gateway.masking import Run
-from gateway.masking.rows import batches, mask_row
+from gateway.masking.rows import batches, mask_rows
 from gateway.pii.categories import Categorizer
 from gateway.pii.mask import splice
 from gateway.policy.decide import PolicySet
@@ -24,7 +24,7 @@ class Words:
 
     digest = "ab" * 32
 
-    def detect(self, texts, language=None):
+    def detect(self, texts, language=None, changed=None):
         return [detect({"Zara Quillfeather": "PERSON"}, text) for text in texts]
 
 
@@ -39,7 +39,7 @@ def run():
 def test_a_row_says_what_was_searched(run, asked, known):
     """A language that is not served costs no finding."""
     line = json.dumps({"id": 1, "text": "of Zara Quillfeather", "language": asked}).encode()
-    row = json.loads(mask_row(run, line, 1))
+    row = json.loads(mask_rows(run, [(1, line)])[0])
     assert row["language"] == {"asked": asked, "searched": ["en", "de"], "known": known}
     assert row["text"] == "of <PERSON_1>"
 
@@ -48,7 +48,7 @@ def test_a_row_says_what_was_searched(run, asked, known):
 def test_a_language_of_no_known_shape_is_a_bad_row(run, asked):
     """The row is named by its id and its line."""
     line = json.dumps({"id": 1, "text": "t", "language": asked}).encode()
-    assert json.loads(mask_row(run, line, 9)) == {"id": 1, "error": "bad_row", "line": 9}
+    assert json.loads(mask_rows(run, [(9, line)])[0]) == {"id": 1, "error": "bad_row", "line": 9}
 
 
 def test_lines_are_counted_from_one_with_the_blank_ones():

@@ -204,7 +204,7 @@ class Words:
     digest = "ab" * 32
     entity_types = frozenset({"PERSON", "REGION", "MEDICAL_RECORD"})
 
-    def detect(self, texts, language=None):
+    def detect(self, texts, language=None, changed=None):
         words = {
             "Ohio": "REGION",
             "Utah": "REGION",

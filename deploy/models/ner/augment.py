@@ -11,7 +11,9 @@ import re
 from random import Random
 
 from deploy.models.ner.pieces import OUTSIDE, Piece, allow
+from deploy.models.ner.words import Words
 
+REWORD, REWORDED = 0.35, (0.06, 0.15, 0.3)  # texts whose words change, and the share that does
 _WORD = re.compile(r"[^\W\d_]{3,}")
 _PERSON = allow("PERSON")
 _PLACES = (allow("LOCATION"), allow("LOCATION REGION"))
@@ -222,10 +224,21 @@ def cut(piece: Piece, rng: Random, limit: int) -> Piece:
     return Piece(piece.text[start:stop], spans, piece.rest, piece.lang)
 
 
-def varied(piece: Piece, names: Names, rng: Random, *, rename: float, limit: int) -> Piece:
+def varied(  # noqa: PLR0913 - what is varied, and with what
+    piece: Piece,
+    names: Names,
+    rng: Random,
+    *,
+    rename: float,
+    limit: int,
+    words: Words | None = None,
+) -> Piece:
     piece = cut(piece, rng, limit)
     if rng.random() < rename:
         piece = renamed(piece, names, rng)
+    if words and rng.random() < REWORD:
+        edits = words.edits(piece, rng, rng.choice(REWORDED))
+        piece = _edited(piece, edits) if edits else piece
     if rng.random() < 0.05:
         piece = _typos(piece, rng)
     if rng.random() < 0.06:

@@ -24,6 +24,7 @@ from deploy.models.ner import corpora, drawn
 from deploy.models.ner.augment import Names, varied
 from deploy.models.ner.model import Net
 from deploy.models.ner.pieces import Piece, targets
+from deploy.models.ner.words import Words
 from gateway.pii.ner import features
 from gateway.pii.ner.network import TAGS
 
@@ -34,6 +35,7 @@ SHARES = {  # of the characters trained on
     "notes": 0.04, "anon-clinical": 0.03, "anon-legal": 0.02, "anon-adversarial": 0.01,
 }  # fmt: skip
 RENAMED = {"generated": 0.15, "wikigold": 0.5, "wnut17": 0.4, "btc": 0.4, "notes": 0.9}
+REWORDED = frozenset({"generated", "tab144", "meddocan"})  # whose silence is "nothing here"
 LIMIT = 1600  # characters of a piece
 SAVE_EVERY, SHOW_EVERY = 200, 50  # steps
 MEAN_EVERY = 4
@@ -46,6 +48,7 @@ class Draw:
     def __init__(self, sources: Mapping[str, list[Piece]], size: int) -> None:
         self.sources = {name: pieces for name, pieces in sources.items() if pieces}
         self.names = Names([p for pieces in self.sources.values() for p in pieces])
+        self.words = Words(sources["generated"])
         self.size = size
         # A share is of characters, a draw is of pieces: divide by their usual length.
         self.weights = [
@@ -59,7 +62,8 @@ class Draw:
             name = rng.choices(names, self.weights)[0]
             piece = rng.choice(self.sources[name])
             rename = RENAMED.get(name, 0.75)
-            piece = varied(piece, self.names, rng, rename=rename, limit=LIMIT)
+            words = self.words if name in REWORDED else None
+            piece = varied(piece, self.names, rng, rename=rename, limit=LIMIT, words=words)
             if piece.text:
                 found.append(piece)
                 total += len(piece.text)

@@ -19,7 +19,7 @@ from types import MappingProxyType
 import numpy as np
 from numpy.typing import NDArray
 
-from gateway.pii.ner.features import Features
+from gateway.pii.ner.features import GRAM_ROWS, SMALL_ROWS, WORD_ROWS, Features
 
 MAGIC = b"CLNER001"
 DISTANCES = (1, 1, 2, 4, 8)
@@ -94,7 +94,16 @@ class Network:
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Network:
-        return cls(MappingProxyType(unpack(data)))
+        """The network in a file.
+
+        Raises:
+            ValueError: the bytes are no such file, or its tables are not those of ``features``.
+        """
+        arrays = unpack(data)
+        rows = [len(arrays[f"table_{name}"]) for name in ("words", "grams", "small")]
+        if rows != [WORD_ROWS, GRAM_ROWS, SMALL_ROWS]:
+            raise ValueError("tables of another size")
+        return cls(MappingProxyType(arrays))
 
     def forms(self, features: Features) -> Floats:
         """One vector for each distinct form: its word's row and the sum of its n-grams' rows."""

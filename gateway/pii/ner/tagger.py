@@ -25,12 +25,14 @@ from numpy.typing import NDArray
 
 from gateway.errors import SettingsError
 from gateway.pii.ner import features
-from gateway.pii.ner.network import LABELS, Floats, Network
+from gateway.pii.ner.network import LABELS, REACH, Floats, Network
 from gateway.pii.ner.tokens import BREAK, SIGN, Classes
+from gateway.pii.port import Changed
 
 HERE = Path(__file__).parent
 _PART = 50_000  # characters read at once; longer texts are read in parts
 _MARGIN = 500  # characters before and after a part that are read with it
+_LONG = 24  # tokens of the longest span that is seen whole beside a change
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,8 +97,15 @@ class Tagger:
         """Every label that a span can have."""
         return frozenset(LABELS)
 
-    def spans(self, texts: Sequence[str]) -> list[list[Span]]:
-        """Spans of each folded text (``recognizers/folding.py``): sorted and disjoint."""
+    def spans(
+        self, texts: Sequence[str], changed: Sequence[Changed | None] | None = None
+    ) -> list[list[Span]]:
+        """Spans of each folded text (``recognizers/folding.py``): sorted and disjoint.
+
+        ``changed``: of each text what is other than when it was read before, as sorted character
+        spans, None for all of it. Only spans that a change may have made are found then: a token's
+        result depends on the tokens within ``REACH``, and all others were read before.
+        """
         parts = [(number, part) for number, text in enumerate(texts) for part in _parts(text)]
         found: list[list[Span]] = [[] for _ in texts]
         for group in _groups(parts):
@@ -104,10 +113,12 @@ class Tagger:
             forms = self.network.forms(read)
             bounds = np.searchsorted(read.texts, np.arange(len(group) + 1))
             for (number, part), (low, high) in zip(group, pairwise(bounds), strict=True):
-                mine = slice(low, high)
-                tags = self.network.tags(forms, read.forms[mine], read.small[mine])
-                spans = self._spans(tags, read.starts[mine], read.ends[mine], read.classes[mine])
-                _add(found[number], spans, part)
+                places = changed[number] if changed else None
+                for mine, seen in _stretches(read, low, high, part, places):
+                    tags = self.network.tags(forms, read.forms[mine], read.small[mine])
+                    first, last = read.starts[mine], read.ends[mine]
+                    spans = self._spans(tags, first, last, read.classes[mine])
+                    _add(found[number], [s for s in spans if seen.touches(s)], part)
         return found
 
     def _spans(
@@ -182,6 +193,46 @@ def _parts(text: str) -> Iterator[_Part]:
         yield _Part(max(0, start - _MARGIN), start, end, end + _MARGIN)
         start = end
     yield _Part(max(0, start - _MARGIN), start, len(text), len(text))
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """Characters of a part of which what is found counts."""
+
+    start: int
+    end: int
+
+    def touches(self, span: Span) -> bool:
+        return span.end > self.start and span.start < self.end
+
+
+def _stretches(
+    read: features.Features, low: int, high: int, part: _Part, changed: Changed | None
+) -> Iterator[tuple[slice, _Seen]]:
+    """Tokens ``low`` to ``high``, those of ``part``, as stretches to go over and what counts there.
+
+    Beside the tokens that a change reaches stand ``REACH`` that say nothing reliable, because what
+    they see is cut off, and ``_LONG`` in which a span that a change reaches can begin and end.
+    """
+    if changed is None:
+        yield slice(low, high), _Seen(0, part.right - part.left)
+        return
+    starts, ends = read.starts[low:high], read.ends[low:high]
+    edge = REACH + _LONG
+    reached: list[tuple[int, int]] = []
+    for start, end in changed:
+        first = int(np.searchsorted(ends, start - part.left, side="right")) - REACH
+        last = int(np.searchsorted(starts, end - part.left, side="left")) + REACH
+        first, last = max(0, first), min(high - low, last)
+        if first >= last:
+            continue
+        if reached and first - edge <= reached[-1][1] + edge:
+            reached[-1] = (reached[-1][0], max(last, reached[-1][1]))
+        else:
+            reached.append((first, last))
+    for first, last in reached:
+        mine = slice(low + max(0, first - edge), low + min(high - low, last + edge))
+        yield mine, _Seen(int(starts[first]), int(ends[last - 1]))
 
 
 def _groups(parts: Sequence[tuple[int, _Part]]) -> Iterator[list[tuple[int, _Part]]]:

@@ -17,7 +17,7 @@ from typing import Protocol
 from gateway.domain import Finding
 from gateway.errors import DetectorError
 from gateway.pii.ner.tagger import Span, Tagger
-from gateway.pii.port import MODEL
+from gateway.pii.port import MODEL, Changed
 from gateway.pii.presidio.phones import build_phones
 from gateway.pii.presidio.prefilter import Prefilter
 from gateway.pii.presidio.registry import build_registry, presidio_version
@@ -67,7 +67,9 @@ class SpanReader(Protocol):
     @property
     def entity_types(self) -> frozenset[str]: ...
 
-    def spans(self, texts: Sequence[str]) -> list[list[Span]]: ...
+    def spans(
+        self, texts: Sequence[str], changed: Sequence[Changed | None] | None = None
+    ) -> list[list[Span]]: ...
 
 
 class PresidioDetector:
@@ -117,22 +119,28 @@ class PresidioDetector:
         self,
         texts: Sequence[str],
         language: str | None = None,  # noqa: ARG002
+        changed: Sequence[Changed | None] | None = None,
     ) -> list[tuple[Finding, ...]]:
         """Findings per text; see the port. Every language's recognizers run on every text."""
         if any(len(text) > LONGEST_TEXT for text in texts):
             raise DetectorError("A text is longer than detection accepts.")
         try:
             expanded = expand(texts)
-            return expanded.merge(self._detect([fold(text) for text in expanded.texts]))
+            folded = [fold(text) for text in expanded.texts]
+            places = [*(changed or ()), *(None,) * (len(folded) - len(changed or ()))]
+            return expanded.merge(self._detect(folded, places))
         except DetectorError:
             raise
         except Exception:  # noqa: BLE001 - foreign code: whatever it raises, detection failed
             raise DetectorError from None
 
-    def _detect(self, texts: Sequence[Folded]) -> list[tuple[Finding, ...]]:
+    def _detect(
+        self, texts: Sequence[Folded], changed: Sequence[Changed | None]
+    ) -> list[tuple[Finding, ...]]:
         size = sum(len(folded.text) for folded in texts)
         deadline = time.thread_time() + BASE_SECONDS + SECONDS_PER_MEGABYTE * size / (1 << 20)
-        tagged = self._tagger.spans([folded.text for folded in texts])
+        places = [p and folded.places(p) for folded, p in zip(texts, changed, strict=True)]
+        tagged = self._tagger.spans([folded.text for folded in texts], places)
         _in_time(deadline)
         findings = []
         for folded, spans in zip(texts, tagged, strict=True):

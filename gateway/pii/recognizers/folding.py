@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import unicodedata
 from array import array
+from bisect import bisect_left
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import chain
 
@@ -88,6 +90,12 @@ class Folded:
         if self.origins is None:
             return start, end
         return self.origins[start], self.origins[end - 1] + 1
+
+    def places(self, spans: Sequence[tuple[int, int]]) -> Sequence[tuple[int, int]]:
+        """Spans of the original text as spans of ``text``; empty where all of one was dropped."""
+        if self.origins is None:
+            return spans
+        return [(bisect_left(self.origins, a), bisect_left(self.origins, b)) for a, b in spans]
 
 
 def fold(text: str) -> Folded:

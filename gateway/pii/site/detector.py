@@ -9,7 +9,7 @@ from itertools import chain
 
 from gateway.domain import Band, Finding, band_of
 from gateway.errors import DataFileError, DetectorError
-from gateway.pii.port import Detector
+from gateway.pii.port import Changed, Detector
 from gateway.pii.recognizers.folding import fold
 from gateway.pii.recognizers.vocabulary import CHECKSUM_MARK, WEAK
 from gateway.pii.site.allow import spare
@@ -43,14 +43,17 @@ class SiteDetector:
         return self._types
 
     def detect(
-        self, texts: Sequence[str], language: str | None = None
+        self,
+        texts: Sequence[str],
+        language: str | None = None,
+        changed: Sequence[Changed | None] | None = None,
     ) -> list[tuple[Finding, ...]]:
         """Findings per text; see the port.
 
         Raises:
             DetectorError: as the port.
         """
-        found = self._detector.detect(texts, language)
+        found = self._detector.detect(texts, language, changed)
         if self._allowed is None:
             return found
         try:
