@@ -107,13 +107,24 @@ wheels_of() {
     awk '/^[A-Za-z0-9]/ { skip = /^llama-cpp-python==/ } !skip' "$1"
 }
 
+# Without the tile instructions of newer Xeons: llama.cpp's kernels for them ended the process with
+# an illegal instruction (tileloadd) on a virtual machine that offers them.
+without_tiles() {
+    flags="-mno-amx-tile -mno-amx-int8 -mno-amx-bf16"
+    # shellcheck disable=SC2086  # a list of words
+    if "${CXX:-c++}" $flags -x c++ -E /dev/null >/dev/null 2>&1; then
+        printf '%s' "$flags"
+    fi
+}
+
 install_run() {
     wheels_of requirements.lock >"$venv/wheels.lock"
     names "$venv/wheels.lock" >"$venv/wanted"
     step "installing dependencies" count_collected \
         "$venv/bin/pip" install --require-hashes --no-deps --only-binary :all: -r "$venv/wheels.lock"
     # The build tools pinned above (ninja among them) are found through PATH.
-    PATH="$PWD/$venv/bin:$PATH" step "installing llama.cpp" count_compiled \
+    CFLAGS="$(without_tiles) ${CFLAGS:-}" CXXFLAGS="$(without_tiles) ${CXXFLAGS:-}" \
+        PATH="$PWD/$venv/bin:$PATH" step "installing llama.cpp" count_compiled \
         "$venv/bin/pip" install -v --require-hashes --no-deps --no-build-isolation -r requirements.lock
     step "installing cloister" true \
         "$venv/bin/pip" install --no-deps --no-build-isolation --no-index -e .

@@ -9,10 +9,8 @@ from hypothesis import strategies as st
 from gateway.pii.ner.tagger import Tagger
 
 ANY = st.text(st.characters(), max_size=400)
-WORDS = st.lists(
-    st.sampled_from(["Mr.", "Ana", "SMITH", "12/03/1940", "\n", "in", "Köln", "0171", "-", "\t"]),
-    max_size=60,
-).map(" ".join)
+WORDS_OF = ("Mr.", "Ana", "SMITH", "12/03/1940", "\n", "in", "Köln", "0171", "-", "\t")
+WORDS = st.lists(st.sampled_from(WORDS_OF), max_size=60).map(" ".join)
 
 
 @pytest.fixture(scope="module")
@@ -48,3 +46,22 @@ def test_a_text_is_tagged_alike_beside_any_other(tagger: Tagger, text: str, othe
 def test_long_texts_without_a_space_are_read(tagger: Tagger, text: str) -> None:
     """Length alone breaks nothing."""
     assert len(tagger.spans([text])) == 1
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(st.sampled_from([*WORDS_OF, "the", "pain", "Dr.", "López"]), min_size=1, max_size=300),
+    st.lists(st.integers(0, 2000), max_size=4),
+)
+def test_near_a_change_is_found_what_is_found_in_all_of_the_text(
+    tagger: Tagger, words: list[str], starts: list[int]
+) -> None:
+    """Spans that touch a change are those of the whole text, and none is found that it has not."""
+    text = " ".join(words)
+    changed = sorted((min(a, len(text)), min(a + 5, len(text))) for a in starts)
+    whole = tagger.spans([text])[0]
+    near = tagger.spans([text], [changed])[0]
+    assert set(near) <= set(whole)
+    short = [s for s in whole if len(text[s.start : s.end].split()) < 8]
+    assert {s for s in short if any(s.start < b and a < s.end for a, b in changed)} <= set(near)
+    assert near == [s for s in whole if s in near]

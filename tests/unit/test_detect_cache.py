@@ -66,6 +66,15 @@ def test_another_scope_or_language_is_searched_anew(parts, scope, language):
     assert detector.asked == [TEXT, TEXT]
 
 
+def test_what_was_found_near_changes_is_no_answer_for_the_text_itself(parts):
+    """The tripwire asks about a part of a text; a user who sends that text gets a whole search."""
+    detector, _, cache = parts
+    cache.detect([TEXT], None, b"a", [[(0, 3)]])
+    cache.detect([TEXT], None, b"a")
+    cache.detect([TEXT], None, b"a", [[(0, 4)]])
+    assert detector.asked == [TEXT, TEXT, TEXT]
+
+
 def test_what_is_old_or_flushed_is_forgotten(parts):
     """Ten minutes, or until a policy is applied."""
     detector, clock, cache = parts

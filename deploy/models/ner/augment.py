@@ -10,10 +10,11 @@ from __future__ import annotations
 import re
 from random import Random
 
-from deploy.models.ner.pieces import OUTSIDE, Piece, allow
+from deploy.models.ner.pieces import BIT, OUTSIDE, Piece, allow
 from deploy.models.ner.words import Words
 
 REWORD, REWORDED = 0.35, (0.06, 0.15, 0.3)  # texts whose words change, and the share that does
+MASKED = 0.08  # texts that are read as they are after masking
 _WORD = re.compile(r"[^\W\d_]{3,}")
 _PERSON = allow("PERSON")
 _PLACES = (allow("LOCATION"), allow("LOCATION REGION"))
@@ -243,9 +244,41 @@ def varied(  # noqa: PLR0913 - what is varied, and with what
         piece = _typos(piece, rng)
     if rng.random() < 0.06:
         piece = _spaced(piece, rng)
+    if rng.random() < MASKED:
+        return masked(piece, rng)
     if rng.random() < 0.08:
         piece = Piece(_recased(piece.text, rng), piece.spans, piece.rest, piece.lang)
     return piece
+
+
+_NUMBERED = (
+    *("ID_NUMBER", "MEDICAL_RECORD", "ACCOUNT_NUMBER", "CASE_NUMBER", "HEALTH_PLAN", "US_SSN"),
+    *("DEVICE_ID", "LICENSE", "NATIONAL_ID"),
+)
+
+
+def masked(piece: Piece, rng: Random) -> Piece:
+    """Placeholders in the place of some or all spans: what the tripwire reads.
+
+    They are nothing to be found, and what stands beside them is what it was.
+    """
+    share = rng.choice((0.5, 1.0, 1.0))
+    parts, spans, at, size = [], [], 0, 0
+    numbers: dict[str, int] = {}
+    for start, end, bits in piece.spans:
+        value = piece.text[start:end]
+        if not bits & OUTSIDE and rng.random() < share:
+            label = rng.choice([name for name, bit in BIT.items() if bits & bit])
+            label = rng.choice(_NUMBERED) if label == "ID_NUMBER" else label
+            number = numbers.setdefault(value.casefold(), len(numbers) + 1)
+            form = "" if rng.random() < 0.85 else f"_{rng.randrange(2, 4)}"
+            value, bits = f"<{label}_{number}{form}>", OUTSIDE  # noqa: PLW2901
+        parts += [piece.text[at:start], value]
+        size += start - at
+        spans.append((size, size + len(value), bits))
+        size, at = size + len(value), end
+    parts.append(piece.text[at:])
+    return Piece("".join(parts), tuple(spans), piece.rest, piece.lang)
 
 
 def loose(piece: Piece) -> bool:
