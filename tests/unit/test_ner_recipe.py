@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from random import Random
 
 import numpy as np
 import pytest
 
-from deploy.models.ner import augment, calibrate, corpora
+from deploy.models.ner import augment, calibrate, corpora, words
 from deploy.models.ner.pieces import ANYTHING, Piece, allow, disjoint, folded, targets
 from gateway.pii.ner.features import read
 from gateway.pii.ner.network import LABELS, TAGS
@@ -77,11 +78,16 @@ def test_spans_of_a_folded_text_hold_the_same_letters() -> None:
 def test_a_changed_text_keeps_its_spans_on_its_values(seed: int) -> None:
     """However a text is changed, spans stay in order, apart, inside, and on words of their own."""
     known = augment.Names([PIECE])
-    changed = augment.varied(PIECE, known, random(seed), rename=0.0, limit=70)
+    other = words.Words([PIECE])
+    changed = augment.varied(PIECE, known, random(seed), rename=0.0, limit=70, words=other)
     values = {TEXT[a:b].casefold().replace(" ", "") for a, b, _ in PIECE.spans}
     at = 0
     for start, end, bits in changed.spans:
         assert at <= start < end <= len(changed.text)
+        if bits == allow("O"):
+            assert re.fullmatch(r"<[A-Z_]+_[1-9](_[23])?>", changed.text[start:end])
+            at = end
+            continue
         assert bits in {b for _, _, b in PIECE.spans}
         value = changed.text[start:end]
         assert value[0].isalnum()
@@ -124,3 +130,23 @@ def test_what_is_measured_is_not_trained_on() -> None:
     held += [r for r in corpora.rows("uner-en-ewt") if len(r["text"]) > 40]
     assert len(trained) > 10_000
     assert not [r["id"] for r in held if r["text"] in trained]
+
+
+def test_masked_texts_have_placeholders_in_the_place_of_spans() -> None:
+    """A placeholder is nothing to be found; one value has one number in a text."""
+    changed = next(p for p in (augment.masked(PIECE, random(n)) for n in range(99)) if p.spans)
+    found = [changed.text[a:b] for a, b, bits in changed.spans if bits == allow("O")]
+    assert found
+    assert all(re.fullmatch(r"<[A-Z_]+_[1-9](_[23])?>", value) for value in found)
+    assert re.sub(r"<.*?>", "", changed.text).startswith("Seen by Dr. ")
+
+
+def test_other_words_stand_only_where_no_span_is() -> None:
+    """Ordinary words change to other ordinary words, values and the commonest words stay."""
+    letters = "abcdefghijklmnopqrstuvwxyzäöüß"
+    texts = [" ".join(f"{a}{b}rgh" for a in letters for b in letters)] * 2
+    known = words.Words([Piece(t, (), allow("O")) for t in texts])
+    piece = Piece(f"{texts[0]} Ana", ((len(texts[0]) + 1, len(texts[0]) + 4, allow("PERSON")),), 1)
+    edits = known.edits(piece, random(1), 0.5)
+    assert 50 < len(edits) < 150
+    assert all(new.isalpha() and new.islower() and b <= len(texts[0]) for _, b, new in edits)

@@ -13,10 +13,11 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from random import Random
 
+from deploy.models.ner.generate.values.names import LEXICON
 from deploy.models.ner.generate.values.places import lexicon
 from deploy.models.ner.pieces import OUTSIDE, Piece
 
-LISTS = ("word", "noun", "x_medword", "x_legalword", "de_nomen_mehr", "fr_mot_plus")
+LISTS = ("x_medword", "x_legalword", "de_nomen_mehr", "fr_mot_plus")  # and every words_*.txt
 FREQUENT = 700  # words of a language that stay: they tell what stands beside them
 SEEN = 2  # times a word stands in the texts before it is handed on
 _PLAIN = re.compile(r"(?<![\w@.'/-])[^\W\d_]{4,24}(?![\w@'/-])")
@@ -41,7 +42,7 @@ class Words:
         self.words: dict[str, list[str]] = {}
         for lang, found in counts.items():
             met = {w for w, n in found.items() if n >= SEEN}
-            listed = {w for name in LISTS for w in lexicon(name, lang) if _PLAIN.fullmatch(w)}
+            listed = {w for w in _listed(lang) if _PLAIN.fullmatch(w)}
             usual = {w for w in met | listed if w.islower() or lang in _NOUNS}
             self.words[lang] = sorted(usual - named[lang] - self.kept[lang])
 
@@ -64,6 +65,11 @@ class Words:
             for m in _ordinary(piece)
             if rng.random() < share and m[0].lower() not in kept
         ]
+
+
+def _listed(lang: str) -> Iterator[str]:
+    names = [*LISTS, *(path.stem for path in sorted((LEXICON / lang).glob("words_*.txt")))]
+    return (word for name in names for line in lexicon(name, lang) for word in line.split())
 
 
 def _ordinary(piece: Piece) -> Iterator[re.Match[str]]:
