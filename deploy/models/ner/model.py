@@ -13,7 +13,7 @@ from gateway.pii.ner.features import GRAM_ROWS, SMALL_ROWS, WORD_ROWS, Features
 from gateway.pii.ner.network import DISTANCES, EPSILON, TAGS
 
 TABLE = 96  # columns of the tables of features
-WIDTH = 192
+WIDTH = 160
 
 
 def scaled(values: Tensor) -> Tensor:

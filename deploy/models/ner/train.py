@@ -93,13 +93,13 @@ def rate(step: int, steps: int, finish: int, warm: float = 0.06) -> float:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--steps", type=int, default=3400, help="steps of the first stage")
-    parser.add_argument("--finish", type=int, default=1400, help="steps of the second stage")
+    parser.add_argument("--steps", type=int, default=8000, help="steps of the first stage")
+    parser.add_argument("--finish", type=int, default=2600, help="steps of the second stage")
     parser.add_argument("--size", type=int, default=16_000, help="characters of a part of a step")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--threads", type=int, default=2, help="parts of a step")
     parser.add_argument("--rate", type=float, default=3e-3)
-    parser.add_argument("--generated", type=int, default=200_000, help="generated texts")
+    parser.add_argument("--generated", type=int, default=350_000, help="generated texts")
     parser.add_argument("--held", type=int, default=60_000, help="of the held-out lines and names")
     parser.add_argument("--work", type=Path, default=HERE / "work")
     parser.add_argument("--fresh", action="store_true", help="drop the checkpoint")
