@@ -26,6 +26,7 @@ from gateway.errors import TripwireError
 from gateway.pii import tripwire
 from gateway.pii.cache import FindingsCache
 from gateway.pii.categories import Categorizer
+from gateway.pii.joints import add, joints
 from gateway.pii.locate import Findings, changed_in, locate, queries
 from gateway.pii.mask import Apply, Masked, Memory, Replacement, Span, Value, mask
 from gateway.pii.port import MODEL, Changed, Detector
@@ -118,7 +119,7 @@ class Protector:
             RequestError: a finding stands where no placeholder can.
         """
         segments = collect(prompt)
-        search = _Search(self._detector, self._cache, scope)
+        search = _Search(self._detector, self._cache, scope, joins=True)
         protected = self._protect(segments, decide, search, begun=beginning(prompt))
         if protected.masked is None:
             return Prompt(messages=()), protected
@@ -178,7 +179,7 @@ class Protector:
         today = self._clock().date()
         asked = queries(segments)
         categories = self._categorizer.categories(asked)
-        findings = search.known or locate(segments, search(asked))
+        findings = search.known or self._find(segments, asked, search)
         for done in range(1, MASK_PASSES + 1):
             flat = tuple(chain.from_iterable(findings))
             decision = decide(flat, categories)
@@ -214,6 +215,13 @@ class Protector:
             return None
         return conversation_key(self._secret, scope or b"", begun)
 
+    def _find(self, segments: Sequence[Segment], asked: Sequence[str], search: _Search) -> Findings:
+        """What is found in each segment, and in those that go on with a value of another."""
+        joined = joints(segments) if search.joins else []
+        answers = search([*asked, *(joint.text for joint in joined)])
+        found = locate(segments, answers[: len(asked)])
+        return add(segments, found, joined, answers[len(asked) :]) if joined else found
+
     def _look_again(
         self, segments: Sequence[Segment], before: Findings, masked: Masked, search: _Search
     ) -> Findings:
@@ -237,7 +245,8 @@ class Protector:
 class _Search:
     """Detection for one request: through the cache where the request has a scope.
 
-    ``known``: what is found in its segments, where they were searched already.
+    ``known``: what is found in its segments, where they were searched already. ``joins``: its
+    strings are parts of one conversation, so that a value may be split over them.
     """
 
     detector: Detector
@@ -245,6 +254,7 @@ class _Search:
     scope: bytes | None = None
     language: str | None = None
     known: Findings | None = None
+    joins: bool = False
 
     def __call__(
         self, texts: Sequence[str], changed: Sequence[Changed | None] | None = None
