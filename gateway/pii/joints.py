@@ -53,22 +53,27 @@ class Joint:
 
 
 def joints(segments: Sequence[Segment]) -> list[Joint]:
-    """The texts to search besides those of the segments; linear in them, mostly none."""
+    """The texts to search besides those of the segments; linear in them, mostly none.
+
+    One for each turn in which a value may go on: what is found in a turn MUST NOT depend on what
+    is said after it.
+    """
     values = [
         i
         for i, s in enumerate(segments)
         if s.kind in _VALUES and s.turn != SETUP_TURN and s.text.strip()
     ]
-    found = []
-    at = 1
-    while at < len(values):
-        if not _continues(segments, values[at]):
-            at += 1
-            continue
-        first = at - 1
-        while at < len(values) and at - first < MOST and _continues(segments, values[at]):
-            at += 1
-        found.append(_joint(segments, values[first:at]))
+    found, chain = [], values[:1]
+    for index, following in zip(values[1:], [*values[2:], None], strict=False):
+        chain = [*chain, index] if _continues(segments, index) else [index]
+        ends = (
+            following is None
+            or segments[following].turn != segments[index].turn
+            or not _continues(segments, following)
+        )
+        if len(chain) > 1 and (ends or len(chain) == MOST):
+            found.append(_joint(segments, chain))
+            chain = chain[-MOST // 2 :]
     return found
 
 
@@ -119,11 +124,10 @@ def _pieces(
         if finding.entity_type in WEAK or (finding.source == MODEL and finding.score < SURE):
             continue
         touched = [p for p in joint.parts if p.start < finding.end and finding.start < p.end]
-        last = max((segments[p.index].turn for p in touched), default=None)
+        if touched == [joint.parts[0]]:
+            continue  # it was there to be found by itself
         for part in touched:
-            if part is joint.parts[0] and len(touched) == 1:
-                continue  # it was there to be found by itself
-            if segments[part.index].turn != last:
+            if segments[part.index].turn != segments[joint.parts[-1].index].turn:
                 continue
             start = max(finding.start, part.start) - part.start + part.offset
             end = min(finding.end, part.end) - part.start + part.offset

@@ -110,10 +110,10 @@ def test_a_value_that_goes_on_later_renumbers_nothing_before(guard, texts, cut):
 @settings(max_examples=60, deadline=None)
 @given(st.lists(PARTS | st.text(max_size=80), max_size=40))
 def test_what_is_searched_besides_is_linear_in_the_strings(texts):
-    """Each string is in at most two joints, a stretch of it in each."""
+    """Each string is in a bounded number of joints, a stretch of it in each."""
     made = joints(collect(said(*texts)))
     used = [part.index for joint in made for part in joint.parts]
-    assert all(used.count(index) <= 2 for index in used)
+    assert all(used.count(index) <= MOST for index in used)
     assert all(len(j.text) <= MOST * (REACH + 1) and len(j.parts) <= MOST for j in made)
     for joint in made:
         for part in joint.parts[1:]:
