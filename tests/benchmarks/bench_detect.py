@@ -12,7 +12,9 @@ from __future__ import annotations
 import json
 import re
 import resource
+import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -32,6 +34,7 @@ from gateway.scoring import Mark, Report, Scored, report
 from tests.benchmarks import corpora
 from tests.benchmarks.corpora import Sample
 from tests.benchmarks.harness import Figure, publish
+from tests.running import cli, environment
 
 SENTENCES = (
     "Mrs. Clara Oakfield came on 3 March 2021 with chest pain, MRN 4412877, and was sent home.",
@@ -42,6 +45,7 @@ SENTENCES = (
 TEXTS = {150: 300, 2000: 60, 20000: 8}
 BARS = {150: (10.0, 4.0), 2000: (30.0, 12.0), 20000: (300.0, 120.0)}  # ms: bar, reach
 STOCK_TEXTS = 6
+NOTES_TIMES = 5  # of about 230,000 characters
 MODEL_FILES = Path(__file__).parents[2] / "gateway" / "pii" / "ner"
 NUMBERS = ("MEDICAL_RECORD", "US_SSN", "PHONE_NUMBER", "EMAIL_ADDRESS", "CREDIT_CARD")
 _FIRST_SPACE = re.compile(r"(?<=[.])\s+|\n+")
@@ -230,9 +234,46 @@ def costs() -> tuple[PresidioDetector, list[Figure]]:
     return detector, figures
 
 
+def throughput() -> list[Figure]:
+    """Characters a second of `gateway mask --jsonl`, the start of the command included.
+
+    Whole notes, and their sentences as a row each: short rows cost more by the character.
+    """
+    texts = {"notes": notes() * NOTES_TIMES}
+    texts["sentences"] = [s for t in notes() for s in _FIRST_SPACE.split(t) if s.strip()]
+    texts["sentences"] *= NOTES_TIMES
+    figures = []
+    with tempfile.TemporaryDirectory() as folder:
+        home = Path(folder, "home")
+        cli(home, "init")
+        for name, rows in texts.items():
+            source = Path(folder, f"{name}.jsonl")
+            lines = (json.dumps({"id": n, "text": t}) for n, t in enumerate(rows))
+            source.write_text("\n".join(lines) + "\n", encoding="utf-8")
+            command = [sys.executable, "-m", "gateway", "mask", "--jsonl"]
+            begin = time.perf_counter()
+            with source.open("rb") as lines_in:
+                done = subprocess.run(  # exit 0: every row was masked
+                    command,
+                    stdin=lines_in,
+                    stdout=subprocess.PIPE,
+                    env=environment(home),
+                    check=True,
+                    timeout=600,
+                )
+            spent = time.perf_counter() - begin
+            if done.stdout.count(b"\n") != len(rows):
+                raise AssertionError("rows were lost")
+            bar, reach = (80_000, 250_000) if name == "notes" else (None, None)
+            speed = sum(map(len, rows)) / spent
+            figures.append(Figure(f"mask_jsonl_{name}", speed, "1/s", "higher", bar, reach))
+    return figures
+
+
 def main() -> int:
     """Measure, print, write; the exit code says whether a bar was missed."""
     detector, figures = costs()
+    figures += throughput()
     peer = stock()
     for quality in qualities():
         result = measured(masking(detector, everything=quality.everything), quality.samples)

@@ -99,7 +99,8 @@ def _joined(pieces: Sequence[_Piece]) -> list[_Piece]:
 
 
 def _union(one: _Piece, other: _Piece) -> _Piece:
-    source = max((one.score, one.source), (other.score, other.source))[1]
+    # A rule says why; the model is named only where nothing but the model found it.
+    source = max((p.source != MODEL, p.score, p.source) for p in (one, other))[2]
     marked = next((p.source for p in (one, other) if p.source.endswith(CHECKSUM_MARK)), source)
     marked = next((p.source for p in (one, other) if p.source.startswith(DENIED)), marked)
     return _Piece(
