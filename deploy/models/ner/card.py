@@ -12,6 +12,7 @@ license = "Apache-2.0"
 [decoding]
 low = {low}    # tokens at least this likely to be part of an identifier are found
 sure = {sure}  # and kept apart from those at least this likely
+alone = {alone}  # where none is sure, one has to be this likely
 
 # The score of a span is a probability: slope and offset are applied to the logit of the mean
 # over its tokens. Spans that score less than the floor are not reported.
@@ -20,7 +21,7 @@ sure = {sure}  # and kept apart from those at least this likely
 """
 
 
-LOW, SURE = 0.1, 0.5
+LOW, SURE, ALONE = 0.1, 0.5, 0.1
 FLOOR = 0.05
 
 
@@ -30,4 +31,4 @@ def written(sha256: str, curves: dict[str, tuple[float, float, float]]) -> str:
         f"{label} = {{ slope = {a:.3f}, offset = {b:.3f}, floor = {c:.2f} }}"
         for label, (a, b, c) in curves.items()
     ]
-    return CARD.format(file=FILE, sha256=sha256, low=LOW, sure=SURE, labels="\n".join(lines))
+    return CARD.format(file=FILE, sha256=sha256, low=LOW, sure=SURE, alone=ALONE, labels="\n".join(lines))

@@ -6,7 +6,8 @@ depends on that text alone, never on what else is in the call.
 
 Each token has a probability to be part of an identifier (not to be outside). Tokens above ``low``
 are found, those above ``sure`` apart from those below, so that doubtful words beside a certain name
-do not widen it. A run of found tokens is cut where the model sees a new identifier begin; its label
+do not widen it. Where no token is sure, one has to be above ``alone``: beside a name a doubtful word
+is likely a part of it, by itself it is likely none. A run of found tokens is cut where the model sees a new identifier begin; its label
 is the most probable one over the run, its score the mean probability of its tokens, calibrated.
 """
 
@@ -56,6 +57,7 @@ class Card:
     sha256: str
     low: float
     sure: float
+    alone: float
     curves: Mapping[str, tuple[float, float]]
     floors: Mapping[str, float]
 
@@ -132,6 +134,9 @@ class Tagger:
         taken = inside >= self.card.low
         if not taken.any():
             return []
+        taken = _supported(taken, inside >= min(self.card.sure, self.card.alone))
+        if not taken.any():
+            return []
         first, last = _runs(tags, inside, taken, sure=self.card.sure)
         found = []
         by_label = tags[:, 1::2] + tags[:, 2::2]
@@ -157,6 +162,16 @@ class Tagger:
 
 
 _CODE = ("features.py", "network.py", "tagger.py", "tokens.py")
+
+
+def _supported(taken: NDArray[np.bool_], strong: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Of the stretches of ``taken`` tokens those in which one is ``strong``."""
+    begins = taken.copy()
+    begins[1:] &= ~taken[:-1]
+    number = np.cumsum(begins)
+    held = np.bincount(number, taken & strong, int(number[-1]) + 1) > 0
+    supported: NDArray[np.bool_] = taken & held[number]
+    return supported
 
 
 def _runs(
@@ -269,6 +284,7 @@ def _card(values: Mapping[str, object]) -> Card:
         str(values["sha256"]),
         float(decoding["low"]),
         float(decoding["sure"]),
+        float(decoding["alone"]),
         MappingProxyType(curves),
         MappingProxyType(floors),
     )
