@@ -22,6 +22,7 @@ import re2
 
 from gateway.errors import SettingsError
 from gateway.pii.forms import TITLES
+from gateway.pii.idle import without_idle
 from gateway.pii.ner.tagger import Span
 from gateway.pii.tables.load import words
 
@@ -97,9 +98,10 @@ class Terms:
         self._patterns = [_compiled(row, macros) for row, macros in _rows()]
 
     def spare(self, text: str, spans: Sequence[Span]) -> list[Span]:
-        """The spans but those that lie in a term or in what a pattern spares."""
+        """The spans but those that say nothing or lie in a term or in what a pattern spares."""
         if not spans:
             return []
+        spans = without_idle(text, spans)
         spared = self._spared(text)
         left = [s for s in spans if not any(a <= s.start and s.end <= b for a, b in spared)]
         if not left:

@@ -5,10 +5,11 @@
 depends on that text alone, never on what else is in the call.
 
 Each token has a probability to be part of an identifier (not to be outside). Tokens above ``low``
-are found, those above ``sure`` apart from those below, so that doubtful words beside a certain name
-do not widen it. Where no token is sure, one has to be above ``alone``: beside a name a doubtful word
-is likely a part of it, by itself it is likely none. A run of found tokens is cut where the model sees a new identifier begin; its label
-is the most probable one over the run, its score the mean probability of its tokens, calibrated.
+are found, those above ``sure`` apart from those below, so that doubtful words beside a certain
+name do not widen it. Where no token is sure, one has to be above ``alone``: beside a name a
+doubtful word is likely a part of it, by itself it is likely none. A run of found tokens is cut
+where the model sees a new identifier begin; its label is the most probable one over the run, its
+score the mean probability of its tokens, calibrated.
 """
 
 from __future__ import annotations

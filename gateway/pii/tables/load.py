@@ -15,9 +15,11 @@ from gateway.errors import SettingsError
 NAMES = (
     "common_words",
     "eponyms",
+    "function_words",
     "heads",
     "regions",
     "terms",
+    "titles",
     "zip3_2000",
     "zip3_2010",
     "zip3_2020",
