@@ -14,8 +14,10 @@ Pure: no clock, no state, nothing logged.
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
+from operator import itemgetter
 from typing import Protocol
 
 from gateway.domain import Band, Finding, band_of
@@ -65,7 +67,7 @@ def inspect(
 def _inspect(
     text: str, findings: Sequence[Finding], excepted: Sequence[Spanned], values: Collection[str]
 ) -> tuple[Finding, ...]:
-    written = sorted((span.start, span.end) for span in excepted if span.kept is None)
+    written = _merged((span.start, span.end) for span in excepted if span.kept is None)
     if values:
         for start, end in forms.visible(text, values):
             if any(_word_in(text, low, high) for low, high in _outside(start, end, written)):
@@ -75,7 +77,7 @@ def _inspect(
     for finding in findings:
         key = (finding.entity_type, band_of(finding.score))
         if key not in spans:
-            spans[key] = sorted((s.start, s.end) for s in excepted if _excepts(s.kept, *key))
+            spans[key] = _merged((s.start, s.end) for s in excepted if _excepts(s.kept, *key))
         pieces = [
             (low, high)
             for low, high in _outside(finding.start, finding.end, spans[key])
@@ -95,11 +97,21 @@ def _stops(finding: Finding) -> bool:
     return finding.entity_type == "SECRET" or finding.source.endswith(CHECKSUM_MARK)
 
 
-def _outside(start: int, end: int, spans: Iterable[tuple[int, int]]) -> Iterable[tuple[int, int]]:
-    """Split ``start:end`` into the parts that no span (sorted) covers."""
-    for low, high in spans:
-        if high <= start:
-            continue
+def _merged(spans: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Spans that overlap as one, sorted."""
+    merged: list[tuple[int, int]] = []
+    for start, end in sorted(spans):
+        if merged and start <= merged[-1][1]:
+            merged[-1] = (merged[-1][0], max(end, merged[-1][1]))
+        else:
+            merged.append((start, end))
+    return merged
+
+
+def _outside(start: int, end: int, spans: Sequence[tuple[int, int]]) -> Iterable[tuple[int, int]]:
+    """Split ``start:end`` into the parts that no span covers; their starts and ends ascend."""
+    for index in range(bisect_right(spans, start, key=itemgetter(1)), len(spans)):
+        low, high = spans[index]
         if low >= end:
             break
         if low > start:

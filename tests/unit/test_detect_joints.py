@@ -54,6 +54,12 @@ def masked(guard, prompt):
         (("the card begins 4111 1111", "1111 1111 is the rest"), "1111 1111"),
         (("my ssn is 123-45-", "6789"), "6789"),
         (("my ssn is 123-45-", "", "6789"), "6789"),
+        (("my ssn is 123-45-", "\u200b", "\u200b6789"), "6789"),
+        (("my ssn is 078-05-", "1984"), "1984"),
+        (("my ssn is 078-05-", "1120 see a&amp;b"), "1120"),
+        (("What is her MRN?", '"4471902"'), "4471902"),
+        (("What is her MRN?", "It's 4471902."), "4471902"),
+        (("password?", "1Aaaabbbb" + "c" * 50 + "TAILsecret99"), "99"),
     ],
 )
 def test_the_rest_of_a_value_in_the_next_message_is_masked(guard, texts, left):
@@ -85,12 +91,24 @@ def test_a_value_over_several_fields_is_masked_in_each(guard, fields):
         ("take 5 mg", "10 tablets are left"),
         ("what was the pressure?", "120/80"),
         ("count to three", "1 2 3"),
+        ("What was the account balance?", "1,249.50"),
+        ("Which claim?", "450 entries in 2 files"),
+        ("Do you know the case?", "it is 500 mg of it"),
+        ('{"bp": "109/74", "hr": "118", "rr": "15", "temp": "39.5"}',),
+        ('["7238", "9908", "2670", "5085"]',),
         ('{"readings": ["900", "1250", "77", "3100"]}',),
     ],
 )
 def test_numbers_that_only_stand_side_by_side_are_left_alone(guard, texts):
     """Being next to each other makes no value of them."""
     assert masked(guard, said(*texts)) == list(texts)
+
+
+def test_a_name_of_a_message_stands_between_nothing(guard):
+    """Who speaks is no part of what is said."""
+    messages = (Message("assistant", "What is her MRN?"), Message("user", "4471902", name="ann"))
+    prompt, _ = guard.protect(Prompt(messages), decide)
+    assert "4471902" not in prompt.messages[1].content
 
 
 PARTS = st.sampled_from(

@@ -99,3 +99,25 @@ def test_a_mapped_value_in_kept_text_stops():
     excepted = [[Span(0, len(text), ("AUTHORITY", Band.HIGH))]]
     with pytest.raises(TripwireError):
         tripwire.inspect([text], [[]], excepted, {"anna schmidt"})
+
+
+def test_many_findings_cost_no_look_at_every_span():
+    """Twice the text, about twice the spans that are looked at: each finding bisects."""
+    looked = 0
+
+    class Counted(int):
+        def __gt__(self, other):
+            nonlocal looked
+            looked += 1
+            return int(self) > int(other)
+
+        def __lt__(self, other):
+            nonlocal looked
+            looked += 1
+            return int(self) < int(other)
+
+    count = 2000
+    spans = [(Counted(10 * i), Counted(10 * i + 5)) for i in range(count)]
+    for i in range(count):
+        assert list(tripwire._outside(10 * i + 5, 10 * i + 9, spans)) == [(10 * i + 5, 10 * i + 9)]
+    assert looked < count * 60

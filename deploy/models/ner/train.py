@@ -94,7 +94,7 @@ def rate(step: int, steps: int, finish: int, warm: float = 0.06) -> float:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--steps", type=int, default=8000, help="steps of the first stage")
-    parser.add_argument("--finish", type=int, default=3000, help="steps of the second stage")
+    parser.add_argument("--finish", type=int, default=4500, help="steps of the second stage")
     parser.add_argument("--size", type=int, default=16_000, help="characters of a part of a step")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--threads", type=int, default=2, help="parts of a step")

@@ -16,9 +16,11 @@ from __future__ import annotations
 
 import hashlib
 import tomllib
+from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
+from operator import itemgetter
 from pathlib import Path
 from types import MappingProxyType
 
@@ -236,7 +238,10 @@ def _stretches(
     starts, ends = read.starts[low:high], read.ends[low:high]
     edge = REACH + _LONG
     reached: list[tuple[int, int]] = []
-    for start, end in changed:
+    near = changed[
+        bisect_left(changed, part.left, key=_end) : bisect_left(changed, part.right, key=_start)
+    ]
+    for start, end in near:
         first = int(np.searchsorted(ends, start - part.left, side="right")) - REACH
         last = int(np.searchsorted(starts, end - part.left, side="left")) + REACH
         first, last = max(0, first), min(high - low, last)
@@ -249,6 +254,9 @@ def _stretches(
     for first, last in reached:
         mine = slice(low + max(0, first - edge), low + min(high - low, last + edge))
         yield mine, _Seen(int(starts[first]), int(ends[last - 1]))
+
+
+_start, _end = itemgetter(0), itemgetter(1)
 
 
 def _groups(parts: Sequence[tuple[int, _Part]]) -> Iterator[list[tuple[int, _Part]]]:

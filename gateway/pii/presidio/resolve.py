@@ -99,8 +99,10 @@ def _joined(pieces: Sequence[_Piece]) -> list[_Piece]:
 
 
 def _union(one: _Piece, other: _Piece) -> _Piece:
-    # A rule says why; the model is named only where nothing but the model found it.
-    source = max((p.source != MODEL, p.score, p.source) for p in (one, other))[2]
+    # A rule says why; the model is named only where nothing but the model found it. Numbers of no
+    # known kind apart: ``_typed`` has yet to ask whether the model saw them.
+    explained = one.entity_type != UNKNOWN_NUMBER
+    source = max((explained and p.source != MODEL, p.score, p.source) for p in (one, other))[2]
     marked = next((p.source for p in (one, other) if p.source.endswith(CHECKSUM_MARK)), source)
     marked = next((p.source for p in (one, other) if p.source.startswith(DENIED)), marked)
     return _Piece(

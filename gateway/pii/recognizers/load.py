@@ -35,7 +35,7 @@ CONTEXT_BEFORE, CONTEXT_AFTER = 64, 24  # bytes around a candidate where a word 
 AFTER = 24  # bytes after a candidate that ``exclude_after`` sees
 _KEYS = frozenset(
     {"id", "type", "pattern", "cue", "score", "check", "context", "context_near", "exclude"}
-    | {"exclude_after", "exclude_before", "min_digits", "name", "weak"}
+    | {"exclude_after", "exclude_before", "min_digits", "name", "speaker", "weak"}
 )
 _LABEL_KEYS = frozenset({"id", "type", "words", "strict", "spaced", "min_digits"})
 _LABEL_SCORE = 0.85
@@ -173,7 +173,11 @@ def load_rules() -> tuple[tuple[Rule, ...], str]:
         rules += [_label(row) for row in document.get("label", ())]
         macros = _LETTERS | document.get("macros", {})
         stop = frozenset(w.encode() for w in document.get("stop", ()))
-        rules += [_rule(row, macros, stop) for row in document.get("rule", ())]
+        spoken = stop.union(w.encode() for w in document.get("spoken", ()))
+        rules += [
+            _rule(row, macros, spoken if row.get("speaker") else stop)
+            for row in document.get("rule", ())
+        ]
     if len({rule.id for rule in rules}) != len(rules) or not rules:
         raise SettingsError("Two recognizers have the same id, or there are none.")
     return tuple(rules), digest.hexdigest()
