@@ -144,5 +144,5 @@ def test_the_model_holds_no_word_of_its_training(folder: Path) -> None:
 
 
 def test_the_model_is_small(folder: Path) -> None:
-    """At most 8 MB on disk."""
-    assert model(folder).stat().st_size <= 8_000_000
+    """At most 15 MB on disk."""
+    assert model(folder).stat().st_size <= 15_000_000
