@@ -21,7 +21,7 @@ alone = {alone}  # where none is sure, one has to be this likely
 """
 
 
-LOW, SURE, ALONE = 0.1, 0.5, 0.1
+LOW, SURE, ALONE = 0.07, 0.4, 0.2
 FLOOR = 0.05
 
 

@@ -29,8 +29,8 @@ from gateway.pii.ner.tokens import (
     tokens_of,
 )
 
-GRAM_ROWS = 1 << 15
-WORD_ROWS = 1 << 15
+GRAM_ROWS = 1 << 16
+WORD_ROWS = 1 << 16
 GRAMS = (2, 3, 4, 5)
 """Lengths of the n-grams, counted with one mark before and one after the token."""
 
