@@ -15,12 +15,14 @@ from enum import Enum, auto
 _TOKEN = re.compile(r"[\w-]+|.", re.DOTALL)
 # White space as renderers count it: a no-break space neither ends a URL nor makes a line blank.
 _SPACE = frozenset(" \t\n\r\f\v")
+# A letter of another script before it ends no URL's beginning: half of one, as JSON escapes it, is
+# no letter, and both spellings have to be judged alike.
 _SCHEME = re.compile(
-    r"(?:^|[\W_])(?:https?|ftp|wss?|smb|ldaps?|mailto|data|javascript|vbscript|blob|filesystem"
+    r"(?:^|[^A-Za-z0-9])(?:https?|ftp|wss?|smb|ldaps?|mailto|data|javascript|vbscript|blob|filesystem"
     r"|view-source|intent):\Z",
     re.IGNORECASE,
 )
-_WWW = re.compile(r"(?:^|[\W_])www\.\Z", re.IGNORECASE)
+_WWW = re.compile(r"(?:^|[^A-Za-z0-9])www\.\Z", re.IGNORECASE)
 _HOST = re.compile(r"[\w-]\.(?:[^\W\d_]{2,}|xn--[\w-]+)\.?(?::[0-9]{1,5})?[/\\?#]\Z", re.IGNORECASE)
 _SLASHES = ("//", r"\\", "/\\", "\\/")
 _ENTITY = re.compile(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from itertools import pairwise
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from gateway.pii import jsontext, placeholders
@@ -139,6 +139,7 @@ def test_a_tool_that_policy_does_not_name_gets_no_value(arguments):
 
 
 @given(json_answers)
+@example('{"\\ud800\\udc50www.<PERSON_1>": null}')
 @settings(max_examples=200)
 def test_arguments_of_a_named_tool_are_the_json_with_its_values(arguments):
     """Every string of the arguments is restored as that string alone would be."""
