@@ -22,6 +22,8 @@ _SURE_LETTER, _SURE_DIGITS = 0.9, 0.8
 _MONTHS, _DAYS, _YEARS = 12, 31, range(1900, 2101)
 
 
+# Titles of function, which stand outside the name (docs/spec/entities.md §2).
+_OUTSIDE = frozenset(["dr", "drs", "prof", "rn", "phd", "esq"])
 _AND = frozenset({"and", "und", "et", "y", "or", "oder", "ou", "&"})
 # In any case: nobody is called so.
 _NEVER = frozenset(
@@ -65,7 +67,8 @@ def without_idle(text: str, spans: Sequence[Span]) -> list[Span]:
     for index, span in enumerate(spans):
         before = index and _beside(text, spans[index - 1], span)
         after = index + 1 < len(spans) and _beside(text, span, spans[index + 1])
-        joins = span.label == "PERSON" and text[span.start : span.end] in _AND
+        said = text[span.start : span.end]
+        joins = span.label == "PERSON" and (said in _AND or said.casefold() in _OUTSIDE)
         if joins or (not before and not after and _says_nothing(text, span)):
             continue
         kept.append(span)

@@ -27,6 +27,7 @@ def spans(text, *found):
         ("scored 17/80 today", [("17/80", "DATE_TIME", 0.7)], []),
         ("risk 1/4300", [("1/4300", "DATE_TIME", 0.7)], []),
         ("on 4/19 and 19/4", [("4/19", "DATE_TIME", 0.3), ("19/4", "DATE_TIME", 0.3)], None),
+        ("Md Rahman", [("Md", "PERSON", 0.5), ("Rahman", "PERSON", 0.9)], None),
         ("in 3/2024", [("3/2024", "DATE_TIME", 0.3)], None),
         ("An Nguyen came", [("An Nguyen", "PERSON", 0.4)], None),
         ("El came, An too", [("El", "PERSON", 0.4), ("An", "PERSON", 0.4)], None),
