@@ -12,6 +12,7 @@ import re
 from collections.abc import Sequence
 from functools import cache
 
+from gateway.pii.forms import PARTICLES
 from gateway.pii.ner.tagger import Span
 from gateway.pii.tables.load import words as words_of
 
@@ -24,6 +25,7 @@ _MONTHS, _DAYS, _YEARS = 12, 31, range(1900, 2101)
 
 # Titles of function, which stand outside the name (docs/spec/entities.md §2).
 _OUTSIDE = frozenset(["dr", "drs", "prof", "rn", "phd", "esq"])
+_NAMING = frozenset({"PERSON", "LOCATION", "ORGANIZATION", "ID_NUMBER"})
 _AND = frozenset({"and", "und", "et", "y", "or", "oder", "ou", "&"})
 # In any case: nobody is called so.
 _NEVER = frozenset(
@@ -69,10 +71,16 @@ def without_idle(text: str, spans: Sequence[Span]) -> list[Span]:
         after = index + 1 < len(spans) and _beside(text, span, spans[index + 1])
         said = text[span.start : span.end]
         joins = span.label == "PERSON" and (said in _AND or said.casefold() in _OUTSIDE)
-        if joins or (not before and not after and _says_nothing(text, span)):
+        edge = not (before and after) and span.label in _NAMING and _is_article(said)
+        if joins or edge or (not before and not after and _says_nothing(text, span)):
             continue
         kept.append(span)
     return kept
+
+
+def _is_article(said: str) -> bool:
+    """Whether it is a small word that neither begins nor ends the name of anybody."""
+    return said in function_words() and said not in PARTICLES
 
 
 def _beside(text: str, first: Span, second: Span) -> bool:

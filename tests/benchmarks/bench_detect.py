@@ -113,12 +113,7 @@ def qualities() -> list[Quality]:
         Quality("german", corpora.gold("queries.de"), none, foreign),
         Quality("german_held", corpora.gold("queries.de", "held"), none, foreign),
         Quality("spanish", corpora.gold("queries.es"), none, _no_bars(foreign)),
-        Quality(
-            "tab144",
-            corpora.tab144(),
-            WEAK - {"DEMOGRAPHIC"},
-            (*tab, ("precision", _precision, 0.85, None)),
-        ),
+        Quality("tab144", corpora.tab144(), WEAK - {"DEMOGRAPHIC"}, tab),
         Quality("meddocan", corpora.meddocan(), WEAK, (("f1", lambda r: r.merged_f1, 0.88, 0.93),)),
         Quality("uner", corpora.uner(), none, (("PER", _label("PER"), 0.85, 0.92),)),
         Quality(
