@@ -183,10 +183,11 @@ def opened(path: Path) -> Iterator[BinaryIO]:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError:
         raise RequestError("It cannot be read.") from None
+    status = os.fstat(descriptor)
+    if not stat.S_ISREG(status.st_mode):  # a folder cannot even be made a stream of
+        os.close(descriptor)
+        raise RequestError("It is no file.")
     with os.fdopen(descriptor, "rb") as data:
-        status = os.fstat(descriptor)
-        if not stat.S_ISREG(status.st_mode):
-            raise RequestError("It is no file.")
         if status.st_size > FILE_LIMIT:
             raise RequestError(f"A file is read up to {FILE_LIMIT:,} bytes.")
         yield data

@@ -71,16 +71,16 @@ def without_idle(text: str, spans: Sequence[Span]) -> list[Span]:
         after = index + 1 < len(spans) and _beside(text, span, spans[index + 1])
         said = text[span.start : span.end]
         joins = span.label == "PERSON" and (said in _AND or said.casefold() in _OUTSIDE)
-        edge = not (before and after) and span.label in _NAMING and _is_article(said)
+        edge = not (before and after) and span.label in _NAMING and _is_article(said, span.label)
         if joins or edge or (not before and not after and _says_nothing(text, span)):
             continue
         kept.append(span)
     return kept
 
 
-def _is_article(said: str) -> bool:
-    """Whether it is a small word that neither begins nor ends the name of anybody."""
-    return said in function_words() and said not in PARTICLES
+def _is_article(said: str, label: str) -> bool:
+    """Whether it is a small word that neither begins nor ends a name of this kind."""
+    return said in function_words() and (label == "ORGANIZATION" or said not in PARTICLES)
 
 
 def _beside(text: str, first: Span, second: Span) -> bool:

@@ -35,6 +35,8 @@ ANSWER = 0.75
 SURE, LEAST_DIGITS = 0.6, 3
 """What the model alone finds counts from this probability and this many digits on."""
 
+UNKNOWN_NUMBER = "ID_NUMBER"
+
 _VALUES = frozenset({Kind.TEXT, Kind.JSON_STRING})
 _UNSEEN = "\u00ad\u200b-\u200f\u2028-\u202e\u2060-\u2064\ufeff"
 # What may stand before the number of an answer: blanks, signs, a few short words ("It's").
@@ -130,10 +132,18 @@ def add(
         for index, piece in _pieces(segments, joint, found):
             if not any(_says_more(own, piece) for own in findings[index]):
                 more.setdefault(index, []).append(piece)
-    return tuple(
-        tuple(sorted((*own, *more.get(i, ())), key=lambda f: (f.start, -f.end, f.entity_type)))
-        for i, own in enumerate(findings)
-    )
+    return tuple(_with(own, more.get(i, ())) for i, own in enumerate(findings))
+
+
+def _with(own: Sequence[Finding], more: Sequence[Finding]) -> tuple[Finding, ...]:
+    """All of them; but a number of no known kind gives way to what a question made of it."""
+    left = [
+        f
+        for f in own
+        if f.entity_type != UNKNOWN_NUMBER
+        or not any(p.start <= f.start and f.end <= p.end for p in more)
+    ]
+    return tuple(sorted((*left, *more), key=lambda f: (f.start, -f.end, f.entity_type)))
 
 
 def _says_more(own: Finding, piece: Finding) -> bool:

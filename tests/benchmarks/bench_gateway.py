@@ -126,7 +126,7 @@ async def measure(gateway: Gateway, upstream_port: int) -> list[Figure]:
     headers = {"Authorization": f"Bearer {gateway.keys['clinician']}"}
     figures = []
     direct, through = Client(upstream_port), Client(gateway.port, headers)
-    for (length, calls), (bar, reach) in zip(CALLS.items(), ((15, 6), (55, 20)), strict=True):
+    for (length, calls), (bar, reach) in zip(CALLS.items(), ((15, 6), (40, 20)), strict=True):
         base = await latencies(direct, length, calls)
         used = processor_s(gateway.process.pid)
         whole = await latencies(through, length, calls)

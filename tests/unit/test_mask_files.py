@@ -18,7 +18,7 @@ from gateway.domain import Finding, Purpose, Role
 from gateway.errors import RequestError
 from gateway.masking import Run
 from gateway.masking.columns import type_of
-from gateway.masking.files import Options, mask_files, mask_stream, write_names
+from gateway.masking.files import Options, mask_files, mask_stream, opened, write_names
 from gateway.masking.formats import READERS
 from gateway.masking.place import target
 from gateway.masking.pool import in_order
@@ -361,3 +361,11 @@ def test_a_process_that_dies_costs_its_item_and_no_other():
     """Results stay in order; the item that killed its process is reported as lost."""
     got = list(in_order(_die_on_three, [1, 2, None, 3, 4, None, 5, 6], 2, lambda n: -n))
     assert got == [10, 20, -3, 40, 50, 60]
+
+
+def test_a_folder_is_no_file_to_read(tmp_path):
+    """What is no plain file is refused in a sentence, and nothing is left open."""
+    before = len(os.listdir("/proc/self/fd"))
+    with pytest.raises(RequestError, match="no file"), opened(tmp_path):
+        pass
+    assert len(os.listdir("/proc/self/fd")) == before

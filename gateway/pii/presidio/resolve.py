@@ -31,6 +31,8 @@ SMALL_WORDS = frozenset(
 )
 """What is left between findings of a value in several parts and says nothing by itself."""
 
+_MOST_KINDS = 8  # that are looked at for one number
+
 _WORD = re.compile(r"[^\W_]+")
 _EDGE = b" \t\r\n,;:\"'[]{}<>"
 
@@ -115,7 +117,7 @@ def _union(one: _Piece, other: _Piece) -> _Piece:
 
 
 def _typed(pieces: Iterable[_Piece]) -> list[_Piece]:
-    """Give a number of no known kind the kind of the one number that stands in it."""
+    """Give a number of no known kind the kind that rules give to it, or to its one part."""
     kinds: list[_Piece] = []
     unknown: list[_Piece] = []
     result: list[_Piece] = []
@@ -129,9 +131,13 @@ def _typed(pieces: Iterable[_Piece]) -> list[_Piece]:
     starts = [kind.start for kind in kinds]
     reach = list(accumulate((kind.end for kind in kinds), max))  # how far the kinds so far go
     for piece in unknown:
-        within = list(islice(_within(piece, kinds, bisect_left(starts, piece.end), reach), 2))
-        if len(within) == 1:
-            kinds[within[0]] = _union(kinds[within[0]], piece)
+        stop = bisect_left(starts, piece.end)
+        within = list(islice(_within(piece, kinds, stop, reach), _MOST_KINDS))
+        # Of several kinds that say so of all of it, the surest; of several parts, none.
+        whole = [i for i in within if (kinds[i].start, kinds[i].end) == (piece.start, piece.end)]
+        if len(within) == 1 or whole:
+            chosen = max(whole or within, key=lambda i: (kinds[i].score, kinds[i].entity_type))
+            kinds[chosen] = _union(kinds[chosen], piece)
         else:
             result.append(piece)
     return result + kinds
