@@ -8,6 +8,7 @@ import json
 import os
 import stat
 from functools import cache
+from pathlib import Path
 from xml.etree import ElementTree as ET
 
 import pytest
@@ -365,7 +366,7 @@ def test_a_process_that_dies_costs_its_item_and_no_other():
 
 def test_a_folder_is_no_file_to_read(tmp_path):
     """What is no plain file is refused in a sentence, and nothing is left open."""
-    before = len(os.listdir("/proc/self/fd"))
+    before = len(list(Path("/proc/self/fd").iterdir()))
     with pytest.raises(RequestError, match="no file"), opened(tmp_path):
         pass
-    assert len(os.listdir("/proc/self/fd")) == before
+    assert len(list(Path("/proc/self/fd").iterdir())) == before

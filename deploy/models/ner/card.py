@@ -31,4 +31,6 @@ def written(sha256: str, curves: dict[str, tuple[float, float, float]]) -> str:
         f"{label} = {{ slope = {a:.3f}, offset = {b:.3f}, floor = {c:.2f} }}"
         for label, (a, b, c) in curves.items()
     ]
-    return CARD.format(file=FILE, sha256=sha256, low=LOW, sure=SURE, alone=ALONE, labels="\n".join(lines))
+    return CARD.format(
+        file=FILE, sha256=sha256, low=LOW, sure=SURE, alone=ALONE, labels="\n".join(lines)
+    )
