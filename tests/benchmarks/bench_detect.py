@@ -104,7 +104,9 @@ def qualities() -> list[Quality]:
     sets = [
         Quality("queries", corpora.gold("queries.en"), none, all_hand),
         Quality("queries_held", corpora.gold("queries.en", "held"), none, all_hand),
+        Quality("queries_apart", corpora.gold("queries.en", "apart"), none, all_hand),
         Quality("clean", corpora.gold("clean.en"), none, clean),
+        Quality("clean_apart", corpora.gold("clean.en", "apart"), none, clean),
         Quality("clean_held", corpora.gold("clean.en", "held"), none, clean),
         Quality("documents", corpora.gold("documents.en"), none, hand),
         Quality("documents_held", corpora.gold("documents.en", "held"), none, hand),
