@@ -26,6 +26,9 @@ REDACTED = "[REDACTED]"
 MAX_TYPE = 40
 MAX_DIGITS = 6
 
+CANONICAL = rf"<[A-Z][A-Z_]{{0,{MAX_TYPE - 1}}}(?:_[1-9][0-9]{{0,{MAX_DIGITS - 1}}}){{1,2}}>"
+"""A placeholder as mask writes it: a pattern for ``re``, of text or, encoded, of bytes."""
+
 _OPEN = r"(?:<|&lt;|&\#0{0,4}60;|&\#x0{0,4}3c;|\\u003c|\uff1c)"
 _CLOSE = r"(?:\\?>|&gt;|&\#0{0,4}62;|&\#x0{0,4}3e;|\\u003e|\uff1e)"
 _BAR = r"\\?_"

@@ -47,9 +47,17 @@ def test_a_rule_names_the_kind_and_the_reason(candidates, expected):
     assert found(*candidates) == [expected]
 
 
-def test_the_type_of_a_placeholder_is_no_context():
-    """`<MEDICAL_RECORD_1>` beside a number does not make a record number of it."""
+@pytest.mark.parametrize("form", ["1", "1_2", "12_34"])
+def test_the_type_of_a_placeholder_is_no_context(form):
+    """`<MEDICAL_RECORD_1>` beside a number does not make a record number of it, in any form."""
     detector = PresidioDetector(tagger=Silent())
-    assert detector.detect(["4471902 and <MEDICAL_RECORD_1>"]) == detector.detect(
-        ["4471902 and <PERSON_1>"]
+    assert detector.detect([f"4471902 and <MEDICAL_RECORD_{form}>"]) == detector.detect(
+        [f"4471902 and <PERSON_{form}>"]
     )
+
+
+@pytest.mark.parametrize("form", ["1", "1_2"])
+def test_what_stands_behind_a_placeholder_is_not_read_in_its_place(form):
+    """An address that was masked makes no address of the line below it."""
+    text = f"Address: <LOCATION_{form}>\nSeen with Ana"
+    assert PresidioDetector(tagger=Silent()).detect([text]) == [()]

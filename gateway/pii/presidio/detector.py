@@ -18,6 +18,7 @@ from typing import Protocol
 from gateway.domain import Finding
 from gateway.errors import DetectorError
 from gateway.pii.ner.tagger import Span, Tagger
+from gateway.pii.placeholders import CANONICAL
 from gateway.pii.port import MODEL, Changed
 from gateway.pii.presidio.phones import build_phones
 from gateway.pii.presidio.prefilter import Prefilter
@@ -41,7 +42,7 @@ _PACKAGES = (
 _DECIDING = (".py", ".toml")  # the files of a package that decide what is found
 
 
-_PLACEHOLDER = re.compile(rb"<[A-Z][A-Z_]*_\d+>")
+_PLACEHOLDER = re.compile(CANONICAL.encode())
 
 
 def _blank(match: re.Match[bytes]) -> bytes:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 import re2
 
+from gateway.pii.placeholders import CANONICAL
 from gateway.pii.views import view
 
 
@@ -105,7 +106,7 @@ def _badge(character: str) -> str:
 # --- cut by markup, spaces and lines -------------------------------------------------------------
 
 # A placeholder is no markup: without it the tripwire would read its neighbours as one text.
-_TAG = re.compile(r"(?:<(?![A-Z][A-Z_]*_\d+>)/?[a-zA-Z][^<>\n]{0,80}>)+")
+_TAG = re.compile(rf"(?:(?!{CANONICAL})</?[a-zA-Z][^<>\n]{{0,80}}>)+")
 _INLINE = re.compile(r"</?(?:b|i|u|em|strong|span|font|a|mark|small|sub|sup|big|tt|wbr|code)\b")
 _EMPHASIS = re.compile(r"(?<=[^\W_])(?:[*~`]{1,3})(?: ?[*~`]{1,3})?(?=[^\W_])")
 _SPACED = re.compile(
