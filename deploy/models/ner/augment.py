@@ -117,19 +117,14 @@ def renamed(piece: Piece, names: Names, rng: Random) -> Piece:
             chosen[word.lower()] = names.place(rng)
         return _cased_like(chosen[word.lower()], word)
 
-    parts, spans, at, size = [], [], 0, 0
+    edits = []
     for start, end, bits in piece.spans:
         value = piece.text[start:end]
         if bits == _PERSON and people and names.people:
-            value = _WORD.sub(swap, value)
+            edits.append((start, end, _WORD.sub(swap, value)))
         elif bits in _PLACES and places and names.places and len(value) < 40:
-            value = _WORD.sub(swap_place, value)
-        parts += [piece.text[at:start], value]
-        size += start - at
-        spans.append((size, size + len(value), bits))
-        size, at = size + len(value), end
-    parts.append(piece.text[at:])
-    return Piece("".join(parts), tuple(spans), piece.rest, piece.lang)
+            edits.append((start, end, _WORD.sub(swap_place, value)))
+    return _edited(piece, edits)
 
 
 def _recased(text: str, rng: Random) -> str:
@@ -263,22 +258,19 @@ def masked(piece: Piece, rng: Random) -> Piece:
     They are nothing to be found, and what stands beside them is what it was.
     """
     share = rng.choice((0.5, 1.0, 1.0))
-    parts, spans, at, size = [], [], 0, 0
+    edits, spans = [], []
     numbers: dict[str, int] = {}
     for start, end, bits in piece.spans:
-        value = piece.text[start:end]
+        found = bits
         if not bits & OUTSIDE and rng.random() < share:
             label = rng.choice([name for name, bit in BIT.items() if bits & bit])
             label = rng.choice(_NUMBERED) if label == "ID_NUMBER" else label
-            number = numbers.setdefault(value.casefold(), len(numbers) + 1)
+            number = numbers.setdefault(piece.text[start:end].casefold(), len(numbers) + 1)
             form = "" if rng.random() < 0.85 else f"_{rng.randrange(2, 4)}"
-            value, bits = f"<{label}_{number}{form}>", OUTSIDE  # noqa: PLW2901
-        parts += [piece.text[at:start], value]
-        size += start - at
-        spans.append((size, size + len(value), bits))
-        size, at = size + len(value), end
-    parts.append(piece.text[at:])
-    return Piece("".join(parts), tuple(spans), piece.rest, piece.lang)
+            edits.append((start, end, f"<{label}_{number}{form}>"))
+            found = OUTSIDE
+        spans.append((start, end, found))
+    return _edited(Piece(piece.text, tuple(spans), piece.rest, piece.lang), edits)
 
 
 def loose(piece: Piece) -> bool:
