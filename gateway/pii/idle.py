@@ -12,7 +12,7 @@ import re
 from collections.abc import Sequence
 from functools import cache
 
-from gateway.pii.forms import PARTICLES
+from gateway.pii.forms import PARTICLES, TITLES
 from gateway.pii.ner.tagger import Span
 from gateway.pii.tables.load import words as words_of
 
@@ -22,7 +22,6 @@ _FEW_DIGITS, _GAP = 2, 2
 _SURE_LETTER, _SURE_DIGITS = 0.9, 0.8
 _MONTHS, _DAYS, _YEARS = 12, 31, range(1900, 2101)
 
-
 # Titles of function, which stand outside the name (docs/spec/entities.md §2).
 _OUTSIDE = frozenset(["dr", "drs", "prof", "rn", "phd", "esq"])
 _NAMING = frozenset({"PERSON", "LOCATION", "ORGANIZATION", "ID_NUMBER"})
@@ -30,20 +29,14 @@ _AND = frozenset({"and", "und", "et", "y", "or", "oder", "ou", "&"})
 # In any case: nobody is called so.
 _NEVER = frozenset(
     [
-        "and",
-        "the",
-        "of",
-        "und",
-        "des",
-        "der",
-        "das",
-        "les",
-        "los",
-        "las",
-        "et",
-        "with",
-        "for",
-        "from",
+        *("and", "the", "of", "with", "for", "from"),
+        *("und", "des", "der", "das", "et", "les", "los", "las"),
+    ]
+)
+_ALSO_NAMES = frozenset(
+    [
+        *("do", "doc", "don", "dona", "hon", "judge", "justice", "master", "md", "pa", "pastor"),
+        *("rev", "sir", "sr"),
     ]
 )
 
@@ -51,13 +44,13 @@ _NEVER = frozenset(
 @cache
 def function_words() -> frozenset[str]:
     """Articles, prepositions and their like, in lower case: capitalised some of them are names."""
-    return frozenset(words_of("function_words"))
+    return words_of("function_words")
 
 
 @cache
 def titles() -> frozenset[str]:
-    """Titles and letters behind a name, folded."""
-    return frozenset(words_of("titles"))
+    """Titles, and letters behind a name, folded, but those that somebody may be called."""
+    return (TITLES | words_of("titles")) - _ALSO_NAMES
 
 
 def without_idle(text: str, spans: Sequence[Span]) -> list[Span]:
