@@ -88,7 +88,11 @@ class Tool:
 
 @dataclass(frozen=True, slots=True)
 class ResponseFormat:
-    """``kind`` is text | json_object | json_schema | extractive."""
+    """``kind`` is text | json_object | json_schema | extractive | grounded.
+
+    ``grounded``: free words, but every placeholder, number, date, code and quotation of the answer
+    stands in the prompt.
+    """
 
     kind: str = "text"
     name: str | None = field(repr=False, default=None)
@@ -99,15 +103,27 @@ class ResponseFormat:
 
 @dataclass(frozen=True, slots=True)
 class Sampling:
+    """``n``: answers to one prompt. ``logprobs``: how many alternatives are told of each token,
+    None: none are told of any. ``logit_bias``: pairs of a token's id in the model and what is added.
+    """
+
     max_tokens: int | None = None
     temperature: float | None = None
     top_p: float | None = None
     seed: int | None = None
+    frequency_penalty: float = 0.0
+    presence_penalty: float = 0.0
+    logit_bias: tuple[tuple[int, float], ...] = ()
+    n: int = 1
+    logprobs: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """All that would reach the model. ``pii/segments.py`` visits every string of it."""
+    """All that would reach the model. ``pii/segments.py`` visits every string of it.
+
+    ``raw``: the one user message is continued as it stands, without the model's chat template.
+    """
 
     messages: tuple[Message, ...]
     tools: tuple[Tool, ...] = ()
@@ -116,6 +132,7 @@ class Prompt:
     stop: tuple[str, ...] = field(repr=False, default=())
     response_format: ResponseFormat = ResponseFormat()
     sampling: Sampling = Sampling()
+    raw: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -271,6 +288,9 @@ class ModelCard:
     zone: str = "local"
     template_digest: str = ""
     license: str = ""
+    quantization: str = ""
+    base: str = ""  # of an adapter: the model it changes; ``digest`` is then the adapter's
+    base_digest: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -285,10 +305,16 @@ class Route:
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """Tokens as the engine counted them."""
+    """Tokens as the engine counted them.
+
+    ``cached_tokens``: of the prompt's, those it did not have to compute. ``processor_s``: seconds
+    of processor time that the answer took, its share of every batch it was in; 0: not known.
+    """
 
     prompt_tokens: int = 0
     completion_tokens: int = 0
+    cached_tokens: int = 0
+    processor_s: float = 0.0
 
     @property
     def total_tokens(self) -> int:
@@ -303,16 +329,31 @@ class FinishReason(Enum):
 
 
 @dataclass(frozen=True, slots=True)
+class TokenLogprob:
+    """A token of the masked answer and how likely it was: natural logarithms.
+
+    ``token`` is its bytes, which need not be whole characters; ``top`` the likeliest ones.
+    """
+
+    token: bytes = field(repr=False)
+    logprob: float
+    top: tuple[tuple[bytes, float], ...] = field(repr=False, default=())
+
+
+@dataclass(frozen=True, slots=True)
 class Chunk:
-    """A piece of an answer. The last one of an answer has ``finish`` and ``usage``.
+    """A piece of an answer. The last one of each answer (``index``) has ``finish`` and ``usage``.
 
     Tool calls arrive whole: an argument string is only valid, and only restored, when complete.
+    Of several answers to one prompt the first to end counts the prompt's tokens, the others 0.
     """
 
     text: str = field(repr=False, default="")
     tool_calls: tuple[ToolCall, ...] = ()
     finish: FinishReason | None = None
     usage: Usage | None = None
+    index: int = 0
+    logprobs: tuple[TokenLogprob, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

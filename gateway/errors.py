@@ -113,8 +113,14 @@ class GuardRefusedError(GatewayError):
 
 
 class BusyError(GatewayError):
+    """``retry_after_s``: whole seconds after which asking again is worth it."""
+
     code = "busy"
     default_message = "All model slots are taken; try again later."
+
+    def __init__(self, message: str | None = None, *, retry_after_s: int = 1) -> None:
+        self.retry_after_s = retry_after_s
+        super().__init__(message)
 
 
 # --- the site -----------------------------------------------------------------------------

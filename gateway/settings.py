@@ -48,14 +48,22 @@ class Detection(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
 
 
 class EngineSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """``isolation = "none"`` runs native code without its wall, and every record says so."""
+    """``isolation = "none"`` runs native code without its wall, and every record says so.
+
+    ``slots``: answers at once per model, ``queue``: requests that wait for one. ``memory_mib`` 0:
+    three quarters of the machine's memory; models beyond it are unloaded, or refused.
+    ``shared_prompts``: files, each a system prompt whose beginning all users may share in the cache.
+    """
 
     isolation: Literal["required", "none"] = "required"
     default_model: str = "auto"
     bundled_model: bool = True
+    slots: Annotated[int, msgspec.Meta(ge=1, le=64)] = 8
     queue: Annotated[int, msgspec.Meta(ge=0)] = 32
     threads: Annotated[int, msgspec.Meta(ge=0)] = 0
     deadline_s: _Seconds = 120.0
+    memory_mib: Annotated[int, msgspec.Meta(ge=0)] = 0
+    shared_prompts: tuple[str, ...] = ()
 
 
 class Upstream(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

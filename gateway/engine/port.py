@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
-from dataclasses import dataclass
+from collections.abc import AsyncGenerator, Sequence
+from dataclasses import dataclass, field
 from typing import Protocol
 
-from gateway.domain import Chunk, ModelCard, Prompt
+from gateway.domain import Chunk, ModelCard, Prompt, Usage
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,7 +14,9 @@ class Generation:
     """One call of a model. ``prompt`` is masked: an engine never sees anything else.
 
     ``cache_scope`` separates prefix caches (principal, matter, policy, model, adapter); it is a
-    keyed digest that says nothing of any of them. ``deadline_s`` is in seconds from the call.
+    keyed digest that says nothing of any of them; "" caches nothing. ``lane`` is whose turn in the
+    queue it takes. ``placeholders`` are all that the prompt may hold. ``deadline_s`` is in seconds
+    from the call.
     """
 
     model: str
@@ -22,6 +24,24 @@ class Generation:
     deadline_s: float
     cache_scope: str = ""
     adapter: str | None = None
+    lane: str = ""
+    placeholders: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Embedding:
+    """``texts`` are masked. The vectors come in their order, each of length 1 (L2)."""
+
+    model: str
+    texts: Sequence[str] = field(repr=False)
+    deadline_s: float
+    lane: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Embedded:
+    vectors: Sequence[Sequence[float]] = field(repr=False)
+    usage: Usage
 
 
 class Engine(Protocol):
@@ -43,6 +63,17 @@ class Engine(Protocol):
                 extractive model).
             EngineError: the model crashed, hung past the deadline or broke the protocol.
         """
+        ...
+
+    async def embed(self, embedding: Embedding) -> Embedded:
+        """Return a vector for each text.
+
+        Raises: as ``generate``; UnsupportedParameterError where the model gives none.
+        """
+        ...
+
+    def flush(self) -> None:
+        """Forget all cached prefixes, from the next step on: policy changed or a key was revoked."""
         ...
 
     async def aclose(self) -> None:
