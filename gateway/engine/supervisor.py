@@ -95,7 +95,9 @@ class Supervisor:
         self._spec = spec
         self._isolation = check_isolation(isolation)
         self._limits = limits
-        self._lanes: Lanes[_Request] = Lanes(limits.queue)
+        ahead = min(_AHEAD, limits.queue)
+        self._most = limits.slots + ahead
+        self._lanes: Lanes[_Request] = Lanes(limits.queue - ahead)
         self._under_way = 0
         self._takes_s = 1.0  # how long a request is in the child, a moving average
         self._ids = itertools.count(1)
@@ -113,13 +115,13 @@ class Supervisor:
 
     @property
     def running(self) -> int:
-        """Sequences that are under way now."""
-        return self._under_way
+        """Answers that are being made now."""
+        return min(self._under_way, self._limits.slots)
 
     @property
     def waiting(self) -> int:
-        """Requests that wait now."""
-        return len(self._lanes)
+        """Answers and requests that wait now."""
+        return len(self._lanes) + self._under_way - self.running
 
     async def start(self) -> None:
         if self._keeper is None:
@@ -214,10 +216,11 @@ class Supervisor:
                         raise EngineError
                     told = True
                     yield translate.chunk(event)
-                return
             except _ChildGoneError:
                 if told or attempt >= _RETRIES:
                     raise _death(visit.child) from None
+            else:
+                return
             finally:
                 self._leave(visit)
 
@@ -289,7 +292,7 @@ class Supervisor:
         try:
             evicted = self._lanes.put(request.lane, request, first=again)
         except BusyError:
-            if self._free(request) and not len(self._lanes):
+            if self._alive() and self._free(request) and not len(self._lanes):
                 evicted = self._lanes.put(request.lane, request, first=True)
             else:
                 raise BusyError(retry_after_s=self._retry_after()) from None
@@ -298,21 +301,24 @@ class Supervisor:
 
     def _free(self, request: _Request) -> bool:
         """Whether the child could take it now."""
-        most = self._limits.slots + _AHEAD
-        return self._under_way == 0 or self._under_way + request.weight <= most
+        return self._under_way == 0 or self._under_way + request.weight <= self._most
 
     def _pump(self) -> None:
         """Give turns while the child has room."""
-        while self._child is not None and (found := self._lanes.peek()) is not None:
+        while self._alive() and (found := self._lanes.peek()) is not None:
             if not self._free(found):
                 return
             request = self._lanes.take()
             if request.turn.done():  # whoever asked has just gone
                 self._lanes.ended(request.lane)
                 continue
+            assert self._child is not None  # noqa: S101 - it is alive
             request.granted = True
             self._under_way += request.weight
             request.turn.set_result(self._child)
+
+    def _alive(self) -> bool:
+        return self._child is not None and not self._child.gone.is_set()
 
     async def _next(self, visit: _Visit) -> wire.Said | wire.Done | wire.Vectors:
         """Return the next event of a request.

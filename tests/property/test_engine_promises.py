@@ -16,6 +16,7 @@ from gateway.engine.extractive import (
     ABSTENTION,
     Budget,
     Candidate,
+    Feed,
     LabelForm,
     Options,
     chooser,
@@ -195,16 +196,21 @@ def test_an_answer_is_whole_candidates_in_order_each_at_most_once(tokens, data: 
 
     walk = quote(
         Options(candidates, abstention, (end,)),
-        advance,
         chooser(data.draw(st.sampled_from([0.0, 1.0])), 1.0, 1),
         Budget(answer, room),
     )
-    places, why = [], None
+    places, why, scores = [], None, None
     while why is None:
         try:
-            places.append(next(walk))
+            step = walk.send(scores)
         except StopIteration as stop:
             why = stop.value
+            break
+        scores = None
+        if isinstance(step, Feed):
+            scores = advance(step.tokens)
+        else:
+            places.append(step)
     assert why in ("stop", "length")
     if ABSTAINED in places:
         assert places == [ABSTAINED]
