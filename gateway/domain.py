@@ -103,8 +103,10 @@ class ResponseFormat:
 
 @dataclass(frozen=True, slots=True)
 class Sampling:
-    """``n``: answers to one prompt. ``logprobs``: how many alternatives are told of each token,
-    None: none are told of any. ``logit_bias``: pairs of a token's id in the model and what is added.
+    """How tokens are drawn, and how many answers there are (``n``).
+
+    ``logprobs``: how many alternatives are told of each token; None: nothing is told of any.
+    ``logit_bias``: pairs of a token's id in the model and what is added to its logit.
     """
 
     max_tokens: int | None = None

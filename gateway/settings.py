@@ -52,7 +52,7 @@ class EngineSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
 
     ``slots``: answers at once per model, ``queue``: requests that wait for one. ``memory_mib`` 0:
     three quarters of the machine's memory; models beyond it are unloaded, or refused.
-    ``shared_prompts``: files, each a system prompt whose beginning all users may share in the cache.
+    ``shared_prompts``: files, each a system prompt that all users may share in the cache.
     """
 
     isolation: Literal["required", "none"] = "required"

@@ -70,7 +70,7 @@ class Child:
     async def start(
         cls, descriptors: Sequence[int], load: wire.Load, isolation: str, within_s: float
     ) -> Child:
-        """Start a child on an open model, its adapters behind it, and wait until it has loaded them.
+        """Start a child on an open model and its adapters; wait until it has loaded them.
 
         Raises:
             SettingsError: the kernel grants no wall and the settings do not waive it.

@@ -16,7 +16,8 @@ from gateway.engine.answer import AnswerText
 from gateway.engine.extractive import ABSTAINED, Feed, Options, Scores, Walk
 
 if TYPE_CHECKING:
-    from gateway.engine.native import Model, Sampler
+    from gateway.engine.native import Model
+    from gateway.engine.sampler import Sampler
 
 Say = Callable[[str, tuple[wire.Logprob, ...]], None]
 _TRIES: Final = 8

@@ -4,8 +4,8 @@ What it promises:
 
 - A model is read only after its header was checked and its SHA-256 is the recorded one. The bytes
   hashed and the bytes loaded come through the same open file.
-- Up to ``slots`` answers at once per model, in one batch; up to ``queue`` requests wait, each in the
-  lane of whoever asked. The next is told ``BusyError``.
+- Up to ``slots`` answers at once per model, in one batch; up to ``queue`` requests wait, each in
+  the lane of whoever asked. The next is told ``BusyError``.
 - Closing the iterator frees the slot within one step.
 - A child that dies fails the answers of which something was sent, with ``EngineError``; one that
   shows no life for ``stall_s`` seconds is killed, with ``EngineTimeoutError``. It is started again,
@@ -68,6 +68,16 @@ class LlamaEngine:
     def ready(self) -> bool:
         """Whether a model can answer now."""
         return any(model.ready for model in self._models.values())
+
+    @property
+    def running(self) -> int:
+        """Answers that are being made now."""
+        return sum(model.running for model in self._models.values())
+
+    @property
+    def waiting(self) -> int:
+        """Answers and requests that wait now."""
+        return sum(model.waiting for model in self._models.values())
 
     @property
     def isolation(self) -> str:

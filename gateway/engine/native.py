@@ -20,14 +20,9 @@ import llama_cpp.llama_cpp as llama
 from gateway.engine import wire
 from gateway.engine.batch import BATCH, Row
 from gateway.engine.extractive import Scores
+from gateway.engine.rows import NativeError, Rows
+from gateway.engine.sampler import Sampler
 from gateway.engine.template import Piece
-
-_EMBEDDED = 2048
-"""Tokens of a text that becomes a vector, at most: they are evaluated in one go."""
-
-
-class NativeError(Exception):
-    """llama.cpp refused. It says why only to its log, which is off."""
 
 
 @llama.llama_log_callback  # type: ignore[untyped-decorator]
@@ -69,8 +64,8 @@ class Model:
         if not self._model:
             raise NativeError
         self._vocab = llama.llama_model_get_vocab(self._model)
-        self.words = llama.llama_vocab_n_tokens(self._vocab)
-        self.context = min(context, llama.llama_model_n_ctx_train(self._model))
+        self.words: int = llama.llama_vocab_n_tokens(self._vocab)
+        self.context: int = min(context, llama.llama_model_n_ctx_train(self._model))
         self._adapters = [
             (self._load_adapter(file), scale) for file, scale in zip(files[1:], scales, strict=True)
         ]
@@ -83,7 +78,7 @@ class Model:
         wanted.no_perf = True
         self._context = self.open(wanted)
         self._memory = llama.llama_get_memory(self._context)
-        self._batch = _Batch(BATCH)
+        self._rows = Rows(BATCH)
         self._pieces: dict[int, bytes] = {}
 
     @property
@@ -93,13 +88,16 @@ class Model:
 
     def open(self, wanted: llama.llama_context_params) -> llama.llama_context_p:
         """Return a new context of this model. Raises NativeError: it does not fit the memory."""
-        context = llama.llama_init_from_model(self._model, wanted)
+        context: llama.llama_context_p = llama.llama_init_from_model(self._model, wanted)
         if not context:
             raise NativeError
         return context
 
     def _load_adapter(self, file: int) -> llama.llama_adapter_lora_p:
-        adapter = llama.llama_adapter_lora_init_from_file_ptr(self._model, ctypes.c_void_p(file))
+        stream = ctypes.c_void_p(file)
+        adapter: llama.llama_adapter_lora_p = llama.llama_adapter_lora_init_from_file_ptr(
+            self._model, stream
+        )
         if not adapter:
             raise NativeError
         return adapter
@@ -217,12 +215,14 @@ class Model:
         """
         if adapter != self._adapter:
             self._use(adapter)
-        if llama.llama_decode(self._context, self._batch.fill(rows)) != 0:
+        if llama.llama_decode(self._context, self._rows.fill(rows)) != 0:
             raise NativeError
 
     def _use(self, adapter: int) -> None:
         chosen = self._adapters[adapter : adapter + 1] if adapter >= 0 else []
-        handles = (llama.llama_adapter_lora_p_ctypes * len(chosen))(*[a for a, _ in chosen])
+        handles = (llama.llama_adapter_lora_p_ctypes * len(chosen))()
+        for place, (adapter_handle, _) in enumerate(chosen):
+            handles[place] = adapter_handle
         scales = (ctypes.c_float * len(chosen))(*(scale for _, scale in chosen))
         if llama.llama_set_adapters_lora(self._context, handles, len(chosen), scales) != 0:
             raise NativeError
@@ -275,154 +275,3 @@ class Model:
 
     def sampler(self, ask: wire.Generate, seed: int) -> Sampler:
         return Sampler(self._context, self.words, ask, seed, self.context)
-
-
-class Embedder:
-    """A second context of a loaded model, for vectors of texts. ``limit`` is in tokens of one text.
-
-    Mean pooling where the model's file names none.
-    """
-
-    def __init__(self, model: Model, threads: int) -> None:
-        self._model = model
-        self.limit = min(model.context, _EMBEDDED)
-        wanted = llama.llama_context_default_params()
-        wanted.n_ctx = wanted.n_batch = wanted.n_ubatch = self.limit
-        wanted.n_seq_max = 1
-        wanted.n_threads = wanted.n_threads_batch = threads
-        wanted.embeddings = wanted.no_perf = True
-        self._context = model.open(wanted)
-        if llama.llama_pooling_type(self._context) == llama.LLAMA_POOLING_TYPE_NONE:
-            llama.llama_free(self._context)
-            wanted.pooling_type = llama.LLAMA_POOLING_TYPE_MEAN
-            self._context = model.open(wanted)
-        self._batch = _Batch(self.limit)
-
-    def embed(self, tokens: Sequence[int]) -> array.array[float]:
-        """Return the vector of a text, of length 1 (L2).
-
-        Raises:
-            NativeError: llama.cpp refused, or the vector has no length.
-        """
-        if memory := llama.llama_get_memory(self._context):
-            llama.llama_memory_clear(memory, True)
-        rows = [Row(token, place, 0, scored=True) for place, token in enumerate(tokens)]
-        if llama.llama_decode(self._context, self._batch.fill(rows)) != 0:
-            raise NativeError
-        found = llama.llama_get_embeddings_seq(self._context, 0)
-        if not found:
-            raise NativeError
-        vector = found[: self._model.width]
-        norm = math.sqrt(math.fsum(x * x for x in vector))
-        if not (math.isfinite(norm) and norm > 0):
-            raise NativeError
-        return array.array("f", (x / norm for x in vector))
-
-
-class _Batch:
-    """The arrays of one llama_batch, filled anew for every step and never reallocated."""
-
-    def __init__(self, size: int) -> None:
-        self._tokens = (llama.llama_token * size)()
-        self._positions = (llama.llama_pos * size)()
-        self._counts = (ctypes.c_int32 * size)(*[1] * size)
-        self._streams = (llama.llama_seq_id * size)()
-        width = ctypes.sizeof(llama.llama_seq_id)
-        pointer = ctypes.POINTER(llama.llama_seq_id)
-        start = ctypes.addressof(self._streams)
-        self._lists = (pointer * size)(
-            *(ctypes.cast(start + place * width, pointer) for place in range(size))
-        )
-        self._scored = (ctypes.c_int8 * size)()
-
-    def fill(self, rows: Sequence[Row]) -> llama.llama_batch:
-        count = len(rows)
-        self._tokens[:count] = [row.token for row in rows]
-        self._positions[:count] = [row.position for row in rows]
-        self._streams[:count] = [row.stream for row in rows]
-        self._scored[:count] = [row.scored for row in rows]
-        return llama.llama_batch(
-            n_tokens=count,
-            token=self._tokens,
-            embd=None,
-            pos=self._positions,
-            n_seq_id=self._counts,
-            seq_id=self._lists,
-            logits=self._scored,
-        )
-
-
-class Sampler:
-    """Draws tokens of one answer from logits. Its random numbers are its own.
-
-    So the same seed draws the same tokens from the same logits, whatever else is in the batch.
-    """
-
-    def __init__(
-        self,
-        context: llama.llama_context_p,
-        words: int,
-        ask: wire.Generate,
-        seed: int,
-        remembered: int,
-    ) -> None:
-        """``remembered``: tokens of the answer that penalties look at."""
-        self._context = context
-        self._chain = llama.llama_sampler_chain_init(llama.llama_sampler_chain_default_params())
-
-        def add(sampler: llama.llama_sampler_p) -> None:
-            llama.llama_sampler_chain_add(self._chain, sampler)
-
-        if ask.bias:
-            pairs = [llama.llama_logit_bias(token, bias) for token, bias in ask.bias]
-            room = (llama.llama_logit_bias * len(pairs))(*pairs)
-            add(llama.llama_sampler_init_logit_bias(words, len(pairs), room))
-        penalised = bool(ask.frequency_penalty or ask.presence_penalty)
-        self._copies = penalised and bool(ask.grammar)
-        self._before: llama.llama_sampler_p | None = None
-        if penalised:
-            add(
-                llama.llama_sampler_init_penalties(
-                    words, remembered, 1.0, ask.frequency_penalty, ask.presence_penalty
-                )
-            )
-        if ask.temperature <= 0:
-            add(llama.llama_sampler_init_greedy())
-            return
-        add(llama.llama_sampler_init_temp(ask.temperature))
-        add(llama.llama_sampler_init_top_p(ask.top_p, 1))
-        add(llama.llama_sampler_init_dist(seed))
-
-    def draw(self, row: int) -> int:
-        """Draw from the logits of a scored row."""
-        if self._copies:
-            self._free(self._before)
-            self._before = llama.llama_sampler_clone(self._chain)
-        return int(llama.llama_sampler_sample(self._chain, self._context, row))
-
-    def retract(self) -> None:
-        """Take back the last draw: penalties do not count it."""
-        if self._before is not None:
-            self._free(self._chain)
-            self._chain, self._before = self._before, None
-
-    def draw_among(self, row: int, allowed: Sequence[int]) -> int:
-        """Draw from the logits of a scored row as if there were no other tokens than ``allowed``."""
-        logits = llama.llama_get_logits_ith(self._context, row)
-        data = (llama.llama_token_data * len(allowed))(
-            *(llama.llama_token_data(token, logits[token], 0.0) for token in allowed)
-        )
-        candidates = llama.llama_token_data_array(data, len(allowed), -1, False)
-        llama.llama_sampler_apply(self._chain, ctypes.byref(candidates))
-        token = int(candidates.data[candidates.selected].id)
-        llama.llama_sampler_accept(self._chain, token)
-        return token
-
-    @staticmethod
-    def _free(chain: llama.llama_sampler_p | None) -> None:
-        if chain is not None:
-            llama.llama_sampler_free(chain)
-
-    def __del__(self) -> None:
-        self._free(self._before)
-        self._free(self._chain)

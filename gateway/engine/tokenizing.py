@@ -186,4 +186,4 @@ class Desk:
 
 def _seed(given: int | None) -> int:
     """A seed in llama.cpp's range: 32 bits."""
-    return (int.from_bytes(os.urandom(4), "big") if given is None else given) & (_SEEDS - 1)
+    return (int.from_bytes(os.urandom(4)) if given is None else given) & (_SEEDS - 1)

@@ -16,7 +16,8 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from gateway.engine.native import Embedder, Model
+    from gateway.engine.embedder import Embedder
+    from gateway.engine.native import Model
 
 from gateway.engine import wall, wire
 from gateway.engine.batch import Batcher
@@ -90,22 +91,16 @@ class Worker:
 
     def _embed(self, texts: _Texts) -> None:
         """Make the next vector of a request; between two the others have their turn."""
-        from gateway.engine.native import Embedder, NativeError  # noqa: PLC0415 - see main
+        from gateway.engine import embedder, rows  # noqa: PLC0415 - see main
 
         started = time.process_time()
         try:
             if self._embedder is None:
-                self._embedder = Embedder(self._model, self._threads)
-            tokens = texts.left.popleft()
-            if len(tokens) > self._embedder.limit:
-                raise UnfitError("context")
-            texts.vectors.append(self._embedder.embed(tokens).tobytes())
-        except NativeError:
+                self._embedder = embedder.Embedder(self._model, self._threads)
+            texts.vectors.append(self._embedder.embed(texts.left.popleft()).tobytes())
+        except (rows.NativeError, UnfitError) as error:
             self._texts.popleft()
-            self._refuse(texts.id, UnfitError("native"))
-            return
-        except UnfitError as unfit:
-            self._texts.popleft()
+            unfit = error if isinstance(error, UnfitError) else UnfitError("native")
             self._refuse(texts.id, unfit)
             return
         texts.processor_s += time.process_time() - started
@@ -158,7 +153,7 @@ def main() -> None:
     """
     isolation, descriptors = sys.argv[2], [int(text) for text in sys.argv[3:]]
     bind_library()
-    from gateway.engine import native  # noqa: PLC0415 - after the line above
+    from gateway.engine import embedder, native  # noqa: F401, PLC0415 - after the line above
 
     native.silence()
     rehearse()
@@ -170,7 +165,7 @@ def main() -> None:
 
 def serve(channel: Channel, raise_wall: Callable[[], str], files: Sequence[int]) -> None:
     """Raise the wall, load, say so, then answer."""
-    from gateway.engine import native  # noqa: PLC0415 - see main
+    from gateway.engine import native, rows  # noqa: PLC0415 - see main
 
     try:
         stands = raise_wall()
@@ -189,7 +184,7 @@ def serve(channel: Channel, raise_wall: Callable[[], str], files: Sequence[int])
             scales=load.adapters,
         )
         worker = Worker(model, load, channel)
-    except (native.NativeError, TemplateFailedError):
+    except (rows.NativeError, TemplateFailedError):
         channel.send(wire.LoadFailed("model"))
         return
     channel.send(wire.Ready(stands, model.context))
