@@ -222,7 +222,7 @@ class Model:
         chosen = self._adapters[adapter : adapter + 1] if adapter >= 0 else []
         handles = (llama.llama_adapter_lora_p_ctypes * len(chosen))()
         for place, (adapter_handle, _) in enumerate(chosen):
-            handles[place] = adapter_handle
+            handles[place] = adapter_handle  # type: ignore[call-overload]
         scales = (ctypes.c_float * len(chosen))(*(scale for _, scale in chosen))
         if llama.llama_set_adapters_lora(self._context, handles, len(chosen), scales) != 0:
             raise NativeError
