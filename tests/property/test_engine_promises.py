@@ -22,6 +22,7 @@ from gateway.engine.extractive import (
     quote,
 )
 from gateway.engine.gguf_header import GgufHeader, read_header
+from gateway.engine.memory import estimate
 from gateway.engine.sentences import Reading, read, split
 from gateway.engine.sse import EventParser, StreamError
 from gateway.engine.template import ChatTemplate
@@ -33,13 +34,20 @@ SOUND = gguf_bytes(
     {
         "general.architecture": "llama",
         "llama.context_length": 64,
+        "llama.block_count": 1,
+        "llama.embedding_length": 32,
+        "llama.attention.head_count": 2,
+        "llama.attention.head_count_kv": [2],
         "llama.rope.freq_base": 10000.0,
         "tokenizer.ggml.add_bos_token": True,
         "tokenizer.ggml.tokens": ["a", "b"],
         "tokenizer.ggml.token_type": [1, 1],
         "tokenizer.chat_template": TEMPLATE,
     },
-    {"a": np.zeros((2, 32), np.float32), "b": np.zeros(32, np.float32)},
+    {
+        "token_embd.weight": np.zeros((2, 32), np.float32),
+        "blk.0.attn_norm.weight": np.zeros(32, np.float32),
+    },
 )
 FRAGMENTS = st.sampled_from(
     [
@@ -85,7 +93,8 @@ def header_or_error(data: bytes) -> None:
         return
     assert isinstance(header, GgufHeader)
     assert header.context > 0
-    assert header.tensors > 0
+    assert header.tensors
+    assert estimate(header, 64, 32).total > 0
 
 
 @given(st.binary(max_size=300))
