@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -137,6 +139,29 @@ def test_an_embedding_is_adapted_the_other_way_round(home: Path, tmp_path: Path)
         add_model(
             home, write_gguf(tmp_path / "w.gguf", ADAPTER, wrong), NewModel("w", ADDED, base="base")
         )
+
+
+# llama.cpp's own word on a base and adapters of it, in a process of its own: it may abort.
+NATIVE = """
+import ctypes, sys
+import llama_cpp.llama_cpp as llama
+llama.llama_log_set(llama.llama_log_callback(lambda *_: None), ctypes.c_void_p(0))
+model = llama.llama_model_load_from_file(sys.argv[1].encode(), llama.llama_model_default_params())
+print(*(bool(llama.llama_adapter_lora_init(model, path.encode())) for path in sys.argv[2:]))
+"""
+
+
+def test_llama_cpp_takes_what_is_taken_here(tmp_path: Path):
+    """The adapter that passes loads; one of another shape does not load there, either."""
+    base = write_model(tmp_path / "base.gguf", SHAPE)
+    good = write_adapter(tmp_path / "good.gguf", SHAPE, parts=("attn_q", "attn_v", "ffn_down"))
+    fields, tensors, _ = WRONG["a wider base"]
+    bad = write_gguf(tmp_path / "bad.gguf", fields, tensors)
+    done = subprocess.run(
+        [sys.executable, "-c", NATIVE, str(base), str(good), str(bad)],
+        capture_output=True, text=True, check=True, timeout=60,
+    )  # fmt: skip
+    assert done.stdout.split() == ["True", "False"]
 
 
 def test_kinds_are_not_mixed_up(home: Path, tmp_path: Path):
