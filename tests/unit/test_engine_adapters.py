@@ -145,7 +145,8 @@ def test_an_embedding_is_adapted_the_other_way_round(home: Path, tmp_path: Path)
 NATIVE = """
 import ctypes, sys
 import llama_cpp.llama_cpp as llama
-llama.llama_log_set(llama.llama_log_callback(lambda *_: None), ctypes.c_void_p(0))
+quiet = llama.llama_log_callback(lambda *_: None)
+llama.llama_log_set(quiet, ctypes.c_void_p(0))
 model = llama.llama_model_load_from_file(sys.argv[1].encode(), llama.llama_model_default_params())
 print(*(bool(llama.llama_adapter_lora_init(model, path.encode())) for path in sys.argv[2:]))
 """
