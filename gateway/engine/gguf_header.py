@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from math import inf
 from typing import BinaryIO, Final
 
 from gateway.engine.dimensions import Dimensions, check_tensors, read_dimensions
@@ -180,6 +181,6 @@ def _alpha(metadata: Metadata) -> float:
         metadata.kinds
     ):
         raise ModelFileError("The adapter is not a plain LoRA adapter.")
-    if metadata.kinds.get(key) != FLOAT32 or not isinstance(alpha, float) or not alpha > 0:
+    if metadata.kinds.get(key) != FLOAT32 or not isinstance(alpha, float) or not 0 < alpha < inf:
         raise ModelFileError("The adapter does not say its alpha.")
     return alpha

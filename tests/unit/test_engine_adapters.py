@@ -77,6 +77,8 @@ WRONG = {
         None,
         "alpha",
     ),
+    "an alpha beyond numbers": (ADAPTER | {"adapter.lora.alpha": float("inf")}, None, "alpha"),
+    "an alpha that is none": (ADAPTER | {"adapter.lora.alpha": float("nan")}, None, "alpha"),
     "an alpha of zero": (ADAPTER | {"adapter.lora.alpha": 0.0}, None, "alpha"),
     "another kind": (ADAPTER | {"adapter.type": "control"}, None, "plain LoRA"),
     "one that wakes at certain words": (
