@@ -74,7 +74,7 @@ def list_models_(output: Format = Output.TEXT) -> None:
         fits = need is not None and need.total <= budget
         rows.append(_row(record) | {"memory_bytes": need and need.total, "fits": fits})
     head = f"{budget // MIB} MiB for all models together"
-    show({"budget_bytes": budget, "models": rows}, "\n".join([head, *map(_line, rows)]), output)
+    show(rows, "\n".join([head, *map(_line, rows)]), output)
 
 
 @models.command("show")

@@ -62,7 +62,7 @@ def test_a_model_and_its_adapter_from_add_to_remove(home: Path, files: Path):
     adapter = told(home, "add", str(files / "notes.gguf"), "--adapter-of", "base", "--scale", "0.5")
     assert (adapter["kind"], adapter["base"], adapter["scale"]) == ("adapter", "base", 0.5)
     listed = told(home, "list")
-    rows = {row["name"]: row for row in listed["models"]}
+    rows = {row["name"]: row for row in listed}
     assert set(rows) == {"cloister-extract", "base", "notes"}
     assert all(row["fits"] for row in rows.values())
     assert rows["base"]["memory_bytes"] > 40 * 2**20 > rows["notes"]["memory_bytes"] > 0
@@ -104,8 +104,8 @@ def test_what_does_not_fit_the_memory_is_marked(home: Path, files: Path):
     settings = home / "settings.toml"
     settings.write_text(settings.read_text() + "\n[engine]\nmemory_mib = 32\n")
     listed = told(home, "list")
-    assert listed["budget_bytes"] == 32 * 2**20
-    assert not any(row["fits"] for row in listed["models"])
+    assert told(home, "show", "base")["budget_bytes"] == 32 * 2**20
+    assert not any(row["fits"] for row in listed)
     assert "does not fit" in models(home, "list").stdout
     assert "does not fit" in models(home, "show", "base", "-o", "text").stdout
 
@@ -119,7 +119,7 @@ def test_a_list_of_an_earlier_release_is_read(home: Path, files: Path):
     path.write_text("\n".join(lines))
     row = told(home, "verify", "base")
     assert (row["quantization"], row["parameters"], row["size"]) == ("", 0, None)
-    assert [one["name"] for one in told(home, "list")["models"]] == ["cloister-extract", "base"]
+    assert [one["name"] for one in told(home, "list")] == ["cloister-extract", "base"]
 
 
 def test_a_report_adds_up_from_a_day_on(home: Path):
@@ -169,7 +169,7 @@ def test_an_add_that_is_killed_leaves_no_model(home: Path, files: Path, tmp_path
     assert list((home / "models").glob(".*.part"))
     child.send_signal(signal.SIGKILL)
     child.communicate()
-    assert [one["name"] for one in told(home, "list")["models"]] == ["cloister-extract"]
+    assert [one["name"] for one in told(home, "list")] == ["cloister-extract"]
     told(home, "add", str(large))
     assert sorted(path.name for path in (home / "models").iterdir()) == [
         "large.gguf",
@@ -210,6 +210,6 @@ def test_a_full_disk_leaves_the_home_as_it_was(files: Path, tmp_path: Path):
         refused = models(home, "add", str(files / "base.gguf"))
         assert (refused.returncode, "no space" in refused.stderr) == (1, True)
         assert list((home / "models").iterdir()) == []
-        assert [one["name"] for one in told(home, "list")["models"]] == ["cloister-extract"]
+        assert [one["name"] for one in told(home, "list")] == ["cloister-extract"]
     finally:
         subprocess.run(["umount", str(disk)], check=True)
