@@ -272,8 +272,11 @@ class PolicyRef:
 
 
 class Decoding(StrEnum):
+    """How a model answers. ``EMBED``: not at all; it gives a vector for a text."""
+
     FREE = "free"
     EXTRACTIVE = "extractive"
+    EMBED = "embed"
 
 
 @dataclass(frozen=True, slots=True)

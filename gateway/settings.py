@@ -96,6 +96,17 @@ class LedgerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     retain_months: Annotated[int, msgspec.Meta(ge=1, le=1200)] = 72
 
 
+class EnergySettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What an answer is taken to cost. ``grid_gco2e_per_kwh`` 0: CO2e is not told.
+
+    ``watts_per_core`` counts where the processor's own counters cannot be read: 350 W over 56
+    cores, the TDP of an Intel Xeon Platinum 8480+.
+    """
+
+    watts_per_core: Annotated[float, msgspec.Meta(gt=0, le=1000)] = 6.25
+    grid_gco2e_per_kwh: Annotated[float, msgspec.Meta(ge=0, le=5000)] = 0.0
+
+
 class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """All settings. ``load`` is the only way in that checks them."""
 
@@ -103,6 +114,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     detection: Detection = Detection()
     engine: EngineSettings = EngineSettings()
     upstream: tuple[Upstream, ...] = ()
+    energy: EnergySettings = EnergySettings()
     policy: PolicySettings = PolicySettings()
     ledger: LedgerSettings = LedgerSettings()
 

@@ -78,10 +78,13 @@ def open_registry(
     """Return the registry of a home's models and ``remote``; nothing runs before ``start``.
 
     Raises:
-        SettingsError: the list of models is not valid, or there is no model at all.
+        SettingsError: the list of models is not valid, an adapter lacks its base, or there is no
+            model at all.
         ModelFileError: the card of the bundled model is missing.
     """
-    specs = [record.spec for record in models.list_models(home, bundled=bundled)]
+    records = models.list_models(home, bundled=bundled)
+    models.check_bases(records)
+    specs = [record.spec for record in records if not record.spec.base]
     if not specs and not remote:
         raise SettingsError("There is no model: add one with `gateway models add FILE`.")
     return Registry(LlamaEngine(specs, isolation=isolation, limits=limits), remote)

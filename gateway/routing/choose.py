@@ -1,8 +1,9 @@
 """Which model answers: a pure choice among the cards of the models at hand.
 
 Policy constrains first (tags, zones); a model that policy forbids is as unknown as one that does
-not exist. A caller may name a model. Otherwise the smallest one is taken that can do what is asked
-and that the prompt fits; the same cards and question always give the same model.
+not exist, and so is one that only embeds. A caller may name a model. Otherwise the smallest one is
+taken that can do what is asked and that the prompt fits; the same cards and question always give
+the same model.
 """
 
 from __future__ import annotations
@@ -50,7 +51,8 @@ def choose(  # noqa: PLR0913 - each is one fact the choice rests on
         UnknownModelError: the named model is not there or policy forbids it, or no model is left.
         UnsupportedParameterError: no permitted model has what is needed.
     """
-    permitted = [card for card in cards if _permits(constraints, card)]
+    writing = [card for card in cards if card.decoding is not Decoding.EMBED]
+    permitted = [card for card in writing if _permits(constraints, card)]
     if requested and requested != AUTO:
         named = [card for card in permitted if card.name == requested]
         if not named:

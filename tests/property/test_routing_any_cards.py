@@ -42,7 +42,8 @@ def test_the_choice_keeps_every_constraint(models, requested, limits, tokens, ne
     candidates = [
         card
         for card in models
-        if limits.tags <= card.tags
+        if card.decoding is not Decoding.EMBED
+        and limits.tags <= card.tags
         and (limits.zones is None or card.zone in limits.zones)
         and requested in {None, AUTO, card.name}
     ]
