@@ -236,12 +236,32 @@ class StageRequirement:
     citations: tuple[Citation, ...] = ()
 
 
+class Decoding(StrEnum):
+    """What an answer may consist of, most first; see ``ResponseFormat``."""
+
+    FREE = "free"
+    GROUNDED = "grounded"
+    EXTRACTIVE = "extractive"
+
+    @property
+    def level(self) -> int:
+        """Higher allows less: the maximum of two is the stricter. Members compare as strings."""
+        return _DECODINGS.index(self)
+
+
+_DECODINGS = tuple(Decoding)
+
+
 @dataclass(frozen=True, slots=True)
 class ModelConstraints:
-    """``tags`` must all be on the model; a ``zone`` must be among ``zones`` unless that is None."""
+    """``tags`` must all be on the model; a ``zone`` must be among ``zones`` unless that is None.
+
+    ``decoding`` is what the answer is held to at least.
+    """
 
     tags: frozenset[str] = frozenset()
     zones: frozenset[str] | None = None
+    decoding: Decoding = Decoding.FREE
 
 
 @dataclass(frozen=True, slots=True)
@@ -267,11 +287,6 @@ class PolicyRef:
 
 
 # --- models and answers --------------------------------------------------------------------
-
-
-class Decoding(StrEnum):
-    FREE = "free"
-    EXTRACTIVE = "extractive"
 
 
 @dataclass(frozen=True, slots=True)
@@ -358,9 +373,13 @@ class Chunk:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """A guard's answer. ``evidence`` holds offsets and constants, never text."""
+    """A guard's answer. ``evidence`` holds offsets and constants, never text.
+
+    ``choice``: which of several answers it is on; None: on the prompt.
+    """
 
     stage: str
     passed: bool
     code: str = "ok"
     evidence: tuple[Mapping[str, object], ...] = ()
+    choice: int | None = None

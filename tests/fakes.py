@@ -42,7 +42,7 @@ from gateway.recorder import Complaint
 
 NOW = datetime(2031, 5, 4, 12, 0, tzinfo=UTC)
 CARD = ModelCard("house/small", "ab" * 32, "llama", 1000, 2048, tags=frozenset({"local", "en"}))
-USAGE = Usage(prompt_tokens=11, completion_tokens=5)
+USAGE = Usage(prompt_tokens=11, completion_tokens=5, cached_tokens=3)
 
 
 def error_classes(root: type[errors.GatewayError] = errors.GatewayError) -> list[type]:
