@@ -148,7 +148,7 @@ async def _whole(asks: Asks, ask: Ask) -> Whole:
         await answering.aclose()
 
 
-async def answer_streamed(
+async def answer_streamed(  # noqa: PLR0913 - the last two are for another protocol
     request: ApiRequest,
     services: Services,
     asks: Asks,
