@@ -12,7 +12,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import math
-from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -100,6 +100,7 @@ class EchoEngine:
         self.asked: list[Generation] = []
         self.embedded: list[Embedding] = []
         self.flushed = 0
+        self.before_end: Callable[[], object] = lambda: None
 
     def models(self) -> tuple[ModelCard, ...]:
         return self.cards
@@ -120,6 +121,7 @@ class EchoEngine:
                     yield Chunk(piece, index=index, logprobs=self._told(prompt.sampling, piece))
         if word == "STRAY":
             yield Chunk("x", index=count)
+        self.before_end()
         for index in reversed(range(count)):  # the last one ends first and counts the prompt
             if word == "LOST" and index == count - 1:
                 continue

@@ -117,7 +117,7 @@ class Writer:
         """The event that a stream ends with that failed."""
         return self._event("error", code=problem.code, message=problem.message, param=problem.param)
 
-    def _event(self, name: str, **more: object) -> bytes:
+    def _event(self, name: str, /, **more: object) -> bytes:
         data = _encode({"type": name, "sequence_number": self._number, **more})
         self._number += 1
         return event(data, name)

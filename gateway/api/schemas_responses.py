@@ -110,6 +110,7 @@ class FunctionTool(Wire, frozen=True):
         "allowed_callers": (None, ["direct"]),
         "defer_loading": (None, False),
         "output_schema": (None,),
+        "async_": (None, False),
     }
 
     type: Literal["function"]
@@ -120,6 +121,7 @@ class FunctionTool(Wire, frozen=True):
     allowed_callers: Any = UNSET
     defer_loading: Any = UNSET
     output_schema: Any = UNSET
+    async_: Any = msgspec.field(default=UNSET, name="async")
 
 
 class ChosenFunction(Wire, frozen=True):

@@ -126,7 +126,7 @@ def refuse_unsupported(struct: Wire, prefix: str = "") -> None:
     for name, neutral in struct.neutral.items():
         value = getattr(struct, name)
         if value is not UNSET and not any(_same(value, allowed) for allowed in neutral):
-            raise UnsupportedParameterError(param=prefix + name)
+            raise UnsupportedParameterError(param=prefix + name.removesuffix("_"))
 
 
 def _same(value: object, other: object) -> bool:
