@@ -28,10 +28,11 @@ from gateway.domain import (
     TokenLogprob,
     ToolCall,
     Usage,
+    Verdict,
 )
 from gateway.engine.port import Embedded, Embedding, Generation
 from gateway.errors import BusyError
-from gateway.guards.port import Guard
+from gateway.guards.port import Exchange, Guard
 from gateway.guards.registry import ALL as GUARDS
 from gateway.pii.categories import Categorizer
 from gateway.pii.mask import splice
@@ -181,6 +182,15 @@ class Words:
 
     def detect(self, texts, language=None, changed=None) -> list[tuple[Finding, ...]]:
         return [detect(self._words, text) for text in texts]
+
+
+class Unnumbered:
+    """A guard on answers that only those without a number pass."""
+
+    name, version, side = "compliance", "1", "out"
+
+    def check(self, exchange: Exchange) -> Verdict:
+        return Verdict("compliance", passed=not (exchange.answer or "").startswith("1:"))
 
 
 @dataclass

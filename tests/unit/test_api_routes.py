@@ -302,6 +302,9 @@ WITHOUT_KEY = {
 }
 GUARDED = [
     ("POST", CHAT),
+    ("POST", "/v1/completions"),
+    ("POST", "/v1/embeddings"),
+    ("POST", "/v1/responses"),
     ("GET", "/v1/models"),
     ("GET", "/v1/models/house/small"),
     ("POST", "/v1/deidentify"),

@@ -18,7 +18,6 @@ from gateway.domain import (
     Sampling,
     Tool,
     Usage,
-    Verdict,
 )
 from gateway.engine.port import Embedded
 from gateway.errors import (
@@ -31,7 +30,7 @@ from gateway.errors import (
     UnsupportedParameterError,
 )
 from tests import echo
-from tests.echo import FREE, QUOTER, REMOTE, EchoEngine, overlay
+from tests.echo import FREE, QUOTER, REMOTE, EchoEngine, Unnumbered, overlay
 from tests.fault.test_site_reports import opened
 
 NAME = "Zara Quillfeather"
@@ -142,19 +141,10 @@ async def test_an_engine_that_breaks_the_protocol_has_no_answer(ward, order):
     assert outcome["features"]["error"] == "engine_failed"
 
 
-class Second:
-    """A guard that lets only answers without a number pass."""
-
-    name, version, side = "compliance", "1", "out"
-
-    def check(self, exchange):
-        return Verdict("compliance", passed=not (exchange.answer or "").startswith("1:"))
-
-
 async def test_a_required_check_looks_at_each_answer(tmp_path):
     """One that fails is named by its number; the verdict of another does not hide it."""
     annotate = overlay("look", "require: [{stage: compliance, action: annotate}]")
-    with echo.ward(tmp_path, annotate, guards={"compliance": Second()}) as ward:
+    with echo.ward(tmp_path, annotate, guards={"compliance": Unnumbered()}) as ward:
         answering = await ward.pipeline.chat(ask(n=3))
         assert [chunk async for chunk in answering.chunks]
         assert [verdict.choice for verdict in answering.annotations] == [1]
@@ -166,7 +156,7 @@ async def test_a_required_check_looks_at_each_answer(tmp_path):
 async def test_one_answer_that_may_not_leave_keeps_all_back(tmp_path):
     """Nothing of any answer, text or log-probability, has left when one is withheld."""
     withhold = overlay("hold", "require: [{stage: compliance, action: withhold}]")
-    with echo.ward(tmp_path, withhold, guards={"compliance": Second()}) as ward:
+    with echo.ward(tmp_path, withhold, guards={"compliance": Unnumbered()}) as ward:
         with pytest.raises(GuardRefusedError):
             await ward.pipeline.chat(ask(n=2, logprobs=1))
         held = await chunks(ward, ask(n=1, logprobs=1))
