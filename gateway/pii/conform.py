@@ -146,14 +146,14 @@ def _references(schema: object) -> Iterator[str]:
     for keyword, value in schema.items():
         if not isinstance(value, _VALUES.get(keyword, object)):
             raise _NoSchemaError
-        if keyword in ("$ref", "$dynamicRef"):
+        if keyword == "type":
+            _check_types(value)
+        elif keyword in ("$ref", "$dynamicRef") and isinstance(value, str):
             if not value.startswith("#"):
                 raise Unresolvable(ref="")
             yield value
-        elif keyword == "type":
-            _check_types(value)
-        elif keyword == "required" and not all(isinstance(name, str) for name in value):
-            raise _NoSchemaError
+        elif keyword == "required" and isinstance(value, list):
+            _check_names(value)
         for inner in _inner(keyword, value):
             yield from _references(inner)
 
@@ -171,6 +171,11 @@ def _inner(keyword: str, value: object) -> Iterable[object]:
     if keyword == "dependencies" and isinstance(value, Mapping):
         return [each for each in value.values() if not isinstance(each, list)]
     return (value,) if keyword in _ONE else ()
+
+
+def _check_names(value: Sequence[object]) -> None:
+    if not all(isinstance(name, str) for name in value):
+        raise _NoSchemaError
 
 
 def _check_types(value: object) -> None:

@@ -14,9 +14,9 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from litestar.testing import TestClient
 
+from gateway.api import schemas_embeddings, schemas_legacy, schemas_responses
 from gateway.api.decode import check_structure, decode_body
 from gateway.api.prompts import to_prompt
-from gateway.api import schemas_embeddings, schemas_legacy, schemas_responses
 from gateway.api.schemas import PUBLISHED, ChatBody, decode_chat
 from gateway.errors import RequestError
 from tests.fakes import House

@@ -195,7 +195,7 @@ async def test_what_would_be_ignored_is_refused(client, ward, body, param):
 
 
 async def test_personal_data_where_no_placeholder_can_stand_names_the_prompt(client):
-    """A text that is JSON with too many strings is refused under the name that is published here."""
+    """JSON with too many strings is refused under the name that is published here."""
     answer = await client.post(PATH, json={"prompt": "[" + "1," * 20_001 + "1]"})
     assert answer.status_code == 400
     assert error_of(answer)["param"] == "prompt"

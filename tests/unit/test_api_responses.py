@@ -77,30 +77,56 @@ def test_items_become_messages():
         instructions="i",
         input=[
             {"role": "developer", "content": "d"},
-            {"role": "user", "content": [{"type": "input_text", "text": "a"}, {"type": "input_text", "text": "b"}]},
+            {
+                "role": "user",
+                "content": [
+                    {"type": "input_text", "text": "a"},
+                    {"type": "input_text", "text": "b"},
+                ],
+            },
             {
                 "type": "message",
                 "id": "msg_1",
                 "status": "completed",
                 "role": "assistant",
-                "content": [{"type": "output_text", "text": "t", "annotations": [], "logprobs": []}],
+                "content": [
+                    {"type": "output_text", "text": "t", "annotations": [], "logprobs": []}
+                ],
             },
-            {"type": "function_call", "id": "fc_1", "call_id": "c1", "name": "f", "arguments": "{}"},
-            {"type": "function_call", "call_id": "c2", "name": "g", "arguments": "{}", "status": "completed"},
+            {
+                "type": "function_call",
+                "id": "fc_1",
+                "call_id": "c1",
+                "name": "f",
+                "arguments": "{}",
+            },
+            {
+                "type": "function_call",
+                "call_id": "c2",
+                "name": "g",
+                "arguments": "{}",
+                "status": "completed",
+            },
             {"type": "function_call_output", "call_id": "c1", "output": "r"},
-            {"type": "function_call_output", "call_id": "c2", "output": [{"type": "input_text", "text": "s"}]},
+            {
+                "type": "function_call_output",
+                "call_id": "c2",
+                "output": [{"type": "input_text", "text": "s"}],
+            },
             {"type": "function_call", "call_id": "c3", "name": "f", "arguments": "{}"},
         ],
-    )  # fmt: skip
+    )
     assert asked.messages == (
         Message("system", "i"),
         Message("developer", "d"),
         Message("user", "a\nb"),
-        Message("assistant", "t", tool_calls=(ToolCall("c1", "f", "{}"), ToolCall("c2", "g", "{}"))),
+        Message(
+            "assistant", "t", tool_calls=(ToolCall("c1", "f", "{}"), ToolCall("c2", "g", "{}"))
+        ),
         Message("tool", "r", tool_call_id="c1"),
         Message("tool", "s", tool_call_id="c2"),
         Message("assistant", None, tool_calls=(ToolCall("c3", "f", "{}"),)),
-    )  # fmt: skip
+    )
 
 
 def test_tools_sampling_and_format_reach_the_prompt():
@@ -269,7 +295,10 @@ REFUSED = {
         {"input": "x", "tools": [TOOL], "tool_choice": {"type": "function", "name": "f"}},
         "tool_choice",
     ),
-    "an unknown format": ({"input": "x", "text": {"format": {"type": PLANTED}}}, "text.format.type"),
+    "an unknown format": (
+        {"input": "x", "text": {"format": {"type": PLANTED}}},
+        "text.format.type",
+    ),
     "a format without a schema": (
         {"input": "x", "text": {"format": {"type": "json_schema", "name": "n"}}},
         "text.format.schema",
@@ -278,7 +307,7 @@ REFUSED = {
     "no tokens": ({"input": "x", "max_output_tokens": 0}, "max_output_tokens"),
     "an unknown key": ({"input": "x", PLANTED: 1}, None),
     "other metadata": ({"input": "x", "metadata": {PLANTED: "x"}}, "metadata"),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", REFUSED)

@@ -31,13 +31,16 @@ FITS = [
     ),
     ({"type": "integer"}, HIDDEN),
     ({"enum": ["x"], "maxLength": 3}, f'"to {HIDDEN[1:]}'),
-    ({"properties": {"a": {"anyOf": [{"type": "integer"}, {"type": "null"}]}}}, f'{{"a": {HIDDEN}}}'),
+    (
+        {"properties": {"a": {"anyOf": [{"type": "integer"}, {"type": "null"}]}}},
+        f'{{"a": {HIDDEN}}}',
+    ),
     (
         {"anyOf": [{"properties": {"a": {"type": "integer"}}}, {"required": ["b"]}]},
         f'{{"a": {HIDDEN}}}',
     ),
     ({"required": ["Zara"]}, f"{{{HIDDEN}: 1}}"),
-]  # fmt: skip
+]
 DOES_NOT = [
     ({"type": "string", "pattern": "^a+$"}, '"aab"'),
     ({"type": "integer"}, '"1"'),

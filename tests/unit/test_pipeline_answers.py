@@ -344,7 +344,7 @@ async def test_arguments_of_tools_fit_their_schemas(ward, name, arguments, fits)
     ],
 )
 async def test_a_schema_that_holds_nobody_is_refused_before_a_model_is_asked(ward, schema):
-    """No schema, or one that leads out of itself: 400 with its parameter, and nothing is fetched."""
+    """No schema, or one that leads out of itself: 400 by its name, and nothing is fetched."""
     for prompt, param in (
         (
             {"response_format": ResponseFormat("json_schema", "n", schema=schema)},

@@ -34,7 +34,7 @@ KINDS = {None: Decoding.FREE, "grounded": Decoding.GROUNDED, "extractive": Decod
 
 @pytest.mark.parametrize(("one", "two"), list(itertools.product(KINDS, repeat=2)))
 def test_the_strictest_of_all_rules_wins(one, two):
-    """free < grounded < extractive, whatever the order of policies."""
+    """Of free < grounded < extractive the last, whatever the order of policies."""
     policies = [
         overlay(f"{kind}-{i}", f"decoding: {kind}") for i, kind in enumerate((one, two)) if kind
     ]
