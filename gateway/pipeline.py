@@ -162,6 +162,7 @@ class Pipeline:
             GatewayError: any of them; ``receipt_id`` is set where a record was made.
         """
         case = self._open(ask)
+        case.operation = "completion" if ask.prompt.raw else "chat"
         await self._decided(case, self._prepare)  # 1 to 7
         await self._record.intent(case)  # 8
         return await self._begin(case)  # 9 10 11 12

@@ -240,6 +240,7 @@ async def test_a_raw_prompt_can_be_held_to_its_own_values(tmp_path):
         await chunks(ward, ask(raw=True))
         prompt = ward.engine.asked[0].prompt
         assert (prompt.raw, prompt.response_format.kind) == (True, "grounded")
+        assert records(ward)[0]["sealed"]["operation"] == "completion"
 
 
 async def test_a_pool_elsewhere_is_never_chosen_for_grounded_answers(tmp_path):
