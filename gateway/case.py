@@ -19,8 +19,9 @@ UNDECIDED = Protected((), Decision(rulings=()))
 class Case:
     """Lives as long as the request and holds its mapping; never stored, never logged.
 
-    ``prompt`` is the masked one. ``operation``: chat | completion | embeddings. ``generated``: what the model
-    said, masked, by the answer's index. ``closed``: an outcome is on record, or on its way there.
+    ``prompt`` is the masked one. ``operation``: chat | completion | embeddings. ``generated``: what
+    the model said, masked, by the answer's index. ``closed``: an outcome is on record, or on its
+    way there.
     """
 
     ask: Ask
