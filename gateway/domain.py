@@ -238,12 +238,32 @@ class StageRequirement:
     citations: tuple[Citation, ...] = ()
 
 
+class Decoding(StrEnum):
+    """What an answer may consist of, most first; see ``ResponseFormat``."""
+
+    FREE = "free"
+    GROUNDED = "grounded"
+    EXTRACTIVE = "extractive"
+
+    @property
+    def level(self) -> int:
+        """Higher allows less: the maximum of two is the stricter. Members compare as strings."""
+        return _DECODINGS.index(self)
+
+
+_DECODINGS = tuple(Decoding)
+
+
 @dataclass(frozen=True, slots=True)
 class ModelConstraints:
-    """``tags`` must all be on the model; a ``zone`` must be among ``zones`` unless that is None."""
+    """``tags`` must all be on the model; a ``zone`` must be among ``zones`` unless that is None.
+
+    ``decoding`` is what the answer is held to at least.
+    """
 
     tags: frozenset[str] = frozenset()
     zones: frozenset[str] | None = None
+    decoding: Decoding = Decoding.FREE
 
 
 @dataclass(frozen=True, slots=True)
@@ -271,17 +291,12 @@ class PolicyRef:
 # --- models and answers --------------------------------------------------------------------
 
 
-class Decoding(StrEnum):
-    """How a model answers. ``EMBED``: not at all; it gives a vector for a text."""
-
-    FREE = "free"
-    EXTRACTIVE = "extractive"
-    EMBED = "embed"
-
-
 @dataclass(frozen=True, slots=True)
 class ModelCard:
-    """What routing and the ledger know of a model. ``digest``: SHA-256 of the weights, hex."""
+    """What routing and the ledger know of a model. ``digest``: SHA-256 of the weights, hex.
+
+    ``writes`` False: it gives vectors of texts and no answers.
+    """
 
     name: str
     digest: str
@@ -296,6 +311,7 @@ class ModelCard:
     quantization: str = ""
     base: str = ""  # of an adapter: the model it changes; ``digest`` is then the adapter's
     base_digest: str = ""
+    writes: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -363,9 +379,13 @@ class Chunk:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """A guard's answer. ``evidence`` holds offsets and constants, never text."""
+    """A guard's answer. ``evidence`` holds offsets and constants, never text.
+
+    ``choice``: which of several answers it is on; None: on the prompt.
+    """
 
     stage: str
     passed: bool
     code: str = "ok"
     evidence: tuple[Mapping[str, object], ...] = ()
+    choice: int | None = None

@@ -24,6 +24,9 @@ OTHER = "other"
 ROUTES = frozenset(
     {
         "/v1/chat/completions",
+        "/v1/completions",
+        "/v1/embeddings",
+        "/v1/responses",
         "/v1/models",
         "/v1/models/{id}",
         "/v1/deidentify",

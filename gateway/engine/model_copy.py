@@ -113,8 +113,6 @@ def _spec(
 
 
 def _decoding(header: GgufHeader) -> Decoding:
-    if header.embeds:
-        return Decoding.EMBED
     quotes = header.metadata.get("cloister.decoding") == Decoding.EXTRACTIVE.value
     return Decoding.EXTRACTIVE if quotes else Decoding.FREE
 

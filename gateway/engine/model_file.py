@@ -114,6 +114,7 @@ def card(spec: ModelSpec, header: GgufHeader, digest: str) -> ModelCard:
         template_digest=template_digest(header),
         license=spec.license,
         quantization=header.quantization,
+        writes=not header.embeds,
     )
 
 
@@ -136,6 +137,7 @@ def adapter_card(spec: ModelSpec, size_bytes: int, base: ModelCard) -> ModelCard
         quantization=base.quantization,
         base=base.name,
         base_digest=base.digest,
+        writes=base.writes,
     )
 
 
