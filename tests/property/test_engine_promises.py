@@ -22,8 +22,8 @@ from gateway.engine.extractive import (
     quote,
 )
 from gateway.engine.gguf_header import GgufHeader, read_header
+from gateway.engine.remote.sse import EventParser, StreamError
 from gateway.engine.sentences import Reading, read, split
-from gateway.engine.sse import EventParser, StreamError
 from gateway.engine.template import ChatTemplate
 from gateway.engine.wire import Turn
 from gateway.errors import ModelFileError
