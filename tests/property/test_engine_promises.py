@@ -269,10 +269,11 @@ def test_any_bytes_give_events_or_our_error(parts: list[bytes]):
         return
 
 
-FIELDS = (
-    "bytes choices content data delta embedding error finish_reason function index logprob logprobs"
-    " prompt_tokens_details text token token_logprobs tokens tool_calls top_logprobs usage"
-).split()
+FIELDS = [
+    "bytes", "choices", "content", "data", "delta", "embedding", "error", "finish_reason",
+    "function", "index", "logprob", "logprobs", "prompt_tokens_details", "text", "token",
+    "token_logprobs", "tokens", "tool_calls", "top_logprobs", "usage",
+]  # fmt: skip
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
     lambda inner: (
