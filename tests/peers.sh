@@ -65,9 +65,9 @@ once() {
     # In a shell of its own, where a failing command ends it: `if` would switch that off.
     set +e
     (set -e && $4) >>"$log" 2>&1
-    done=$?
+    status=$?
     set -e
-    [ "$done" -eq 0 ] || fail "$3"
+    [ "$status" -eq 0 ] || fail "$3"
     printf '%s\n' "$2" >"$peers/$1"
 }
 
@@ -78,6 +78,6 @@ build() {
 
 mkdir -p "$peers"
 : >"$log"
-sources=$(cat tests/peers.sh deploy/install.sh && source_of)
-once .built "$(echo "$sources" | cksum)" "building llama-server (minutes, once)" build
+sources=$({ cat tests/peers.sh && source_of && deploy/install.sh flags; } | cksum)
+once .built "$sources" "building llama-server (ten minutes on two cores, once)" build
 once .installed "$(cksum <tests/peers.lock)" "installing llama_cpp.server" install_server

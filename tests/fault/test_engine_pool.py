@@ -182,6 +182,77 @@ async def test_concurrent_requests_are_spread_by_what_each_server_has_to_do():
         assert [text_of(answer) for answer in await asyncio.gather(*asked)] == ["Hello"] * 8
 
 
+async def test_a_connection_that_was_kept_and_is_closed_by_now_is_no_failure():
+    """The only server answers the request on a new one."""
+    chunk = b"%x\r\n" % len(WHOLE) + WHOLE + b"\r\n0\r\n\r\n"
+    kept = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + chunk
+    requests: list[int] = []
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        for count in range(2):
+            head = await reader.readuntil(b"\r\n\r\n")
+            length = next(
+                int(line.split(b":")[1])
+                for line in head.split(b"\r\n")
+                if line.lower().startswith(b"content-length")
+            )
+            await reader.readexactly(length)
+            requests.append(count)
+            if count:  # the second of a connection
+                break
+            writer.write(kept)
+            await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1"
+    engine = RemoteEngine(Upstream("pool", (url,), "m", 9, breaker=BreakerLimits(failures=1)))
+    for _ in range(3):
+        assert text_of(await collect(engine)) == "Hello"
+    assert requests == [0, 1, 0, 1, 0]
+    await engine.aclose()
+    server.close()
+    await server.wait_closed()
+    await asyncio.sleep(0.01)
+
+
+async def test_a_failure_that_a_user_can_provoke_never_takes_a_server_away():
+    """A 500, or a 200 without a byte: others come first for a while, and that is all."""
+    limits = BreakerLimits(failures=1, cool_down_s=60)
+    for provoked in (refuses(b"500 Oops", b"secret"), sends(head=OK)):
+        async with pool(provoked, breaker=limits) as (engine, (server,)):
+            for _ in range(3):
+                with pytest.raises(EngineError):
+                    await collect(engine)
+            server.serve = GOOD
+            assert text_of(await collect(engine)) == "Hello"
+        async with pool(provoked, GOOD, breaker=limits) as (engine, (server, _)):
+            for _ in range(4):
+                await collect(engine)
+            posts = {json.loads(r.partition(b"\r\n\r\n")[2]).get("stream") for r in server.seen}
+            assert len(server.seen) == len(posts)  # once, and once more in one piece
+
+
+async def test_what_a_stream_does_not_say_is_asked_for_in_one_piece():
+    """As llama_cpp.server refuses a prompt that is too long: a 200 without a byte, then a 400."""
+
+    async def serve(request: bytes, writer: asyncio.StreamWriter) -> None:
+        body = json.loads(request.partition(b"\r\n\r\n")[2])
+        told = b'{"error":{"code":"context_length_exceeded"}}'
+        await (sends(head=OK) if body.get("stream") else refuses(b"400 Bad", told))(request, writer)
+
+    async with pool(serve, GOOD) as (engine, (first, second)):
+        with pytest.raises(ContextLengthExceededError):
+            await collect(engine, max_tokens=9, n=2)
+        assert second.seen == []
+        streamed, whole = asked_for(first)
+        assert whole == {
+            key: 1 if key == "max_tokens" else value
+            for key, value in streamed.items()
+            if key not in ("stream", "stream_options", "n")
+        }
+
+
 # --- all of them fail -----------------------------------------------------------------------------
 
 

@@ -70,7 +70,7 @@ def test_log_probabilities_of_a_chat_are_bytes_and_as_many_as_were_asked_for():
     """The field of bytes counts where there is one, because half a character has no text."""
     half = {"token": "\ufffd", "bytes": [0xC3], "logprob": -0.5}
     plain = {"token": "ü", "logprob": -1.5}
-    told = {"content": [half | {"top_logprobs": [half, plain, plain]}]}
+    told = {"content": [half | {"top_logprobs": [plain, half, plain]}]}
     (chunk,) = AnswerStream(top=2).feed(chat(told))
     expected = TokenLogprob(b"\xc3", -0.5, ((b"\xc3", -0.5), ("ü".encode(), -1.5)))
     assert chunk == Chunk("x", logprobs=(expected,))

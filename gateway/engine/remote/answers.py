@@ -232,7 +232,7 @@ def _logprobs(told: _Logprobs | None, top: int) -> tuple[TokenLogprob, ...]:
 
 
 def _of_chat(token: _Token, top: int) -> TokenLogprob:
-    others = (token.top_logprobs or [])[:top]
+    others = sorted(token.top_logprobs or (), key=lambda other: -other.logprob)[:top]
     return TokenLogprob(
         _bytes_of(token),
         _finite(token.logprob),

@@ -18,24 +18,19 @@ from urllib.parse import urlsplit
 import httpx
 import structlog
 
-from gateway.engine.remote.answers import says_too_long
 from gateway.engine.remote.pool import Outcome, Peer, Pool
-from gateway.engine.remote.requests import EMBEDDINGS, Call
+from gateway.engine.remote.refusals import ProvokedError, check_status
+from gateway.engine.remote.requests import Call
 from gateway.engine.remote.sse import StreamError
 from gateway.engine.remote.upstream import Upstream, health_url
 from gateway.errors import (
     BusyError,
-    ContextLengthExceededError,
     EngineError,
     EngineTimeoutError,
     GatewayError,
-    RequestError,
-    UnsupportedParameterError,
 )
 
-_MAX_ERROR_BODY: Final = 64 * 1024
 _DRAIN_S: Final = 0.01
-_LONGEST_PAUSE_S: Final = 60
 # Servers of this kind (uvicorn, cpp-httplib) close a connection that is idle for five seconds;
 # one that is closed while it is being used again looks like a failure.
 _KEEP_ALIVE_S: Final = 2.0
@@ -49,10 +44,6 @@ _HEADERS: Final = {
 _BROKEN: Final = (httpx.HTTPError, httpx.StreamError, httpx.InvalidURL, OSError)
 
 log = structlog.get_logger()
-
-
-class _EmptyAnswerError(Exception):
-    """A 200 without a byte: llama_cpp.server ends like this when a prompt is too long."""
 
 
 class Answer:
@@ -183,24 +174,58 @@ class Exchanges:
         except _BROKEN:
             self._leave(peer, Outcome.FAILED)
             raise EngineError("The upstream failed or broke the protocol.") from None
-        except _EmptyAnswerError:
-            self._leave(peer, Outcome.UNTOLD)
-            raise EngineError("The upstream ended its answer early.") from None
+        except ProvokedError:
+            self._leave(peer, Outcome.UNTOLD, rest_s=self._upstream.breaker.cool_down_s)
+            raise EngineError("The upstream failed or broke the protocol.") from None
         except BaseException as error:
             self._leave(peer, Outcome.FAILED if isinstance(error, EngineError) else Outcome.UNTOLD)
             raise
 
     async def _send(self, peer: Peer, call: Call, deadline: float) -> Answer:
-        request = self._request("POST", peer.url.rstrip("/") + call.path, call.body)
-        response = await self._client.send(request, stream=True)
+        response = await self._post(peer, call)
         try:
-            await _check(response, call.path)
+            await check_status(response, call.path)
             stream = response.aiter_raw()
-            first = await _first(stream)
+            first = await anext(stream, b"")
+            if not first:
+                await self._ask_why(peer, call)
         except BaseException:
             await response.aclose()
             raise
         return Answer(first, stream, deadline, lambda told: self._leave(peer, told), response)
+
+    async def _ask_why(self, peer: Peer, call: Call) -> NoReturn:
+        """Ask once more for what a 200 without a byte did not say.
+
+        llama_cpp.server ends a stream like this when a prompt is too long.
+
+        Raises:
+            GatewayError: see ``check_status``.
+            ProvokedError: no refusal either.
+        """
+        response = await self._post(peer, call.in_one_piece())
+        try:
+            await check_status(response, call.path)
+        finally:
+            await response.aclose()
+        raise ProvokedError
+
+    async def _post(self, peer: Peer, call: Call) -> httpx.Response:
+        """Send; once more for each connection that was kept open here and closed over there."""
+        fresh = False
+
+        async def trace(event: str, _: object) -> None:
+            nonlocal fresh
+            fresh = fresh or event.startswith("connection.connect")
+
+        while True:
+            request = self._request("POST", peer.url.rstrip("/") + call.path, call.body)
+            request.extensions["trace"] = trace
+            try:
+                return await self._client.send(request, stream=True)
+            except (httpx.ReadError, httpx.WriteError, httpx.RemoteProtocolError):
+                if fresh:
+                    raise
 
     def _request(self, method: str, url: str, body: bytes | None = None) -> httpx.Request:
         """``localhost`` is asked for in TLS, and never looked up."""
@@ -238,50 +263,3 @@ def _tell(peer: Peer, before: bool) -> None:
         parts = urlsplit(peer.url)
         event = "upstream_answers" if peer.answers else "upstream_left_out"
         log.warning(event, host=parts.hostname, port=parts.port)
-
-
-async def _first(stream: AsyncIterator[bytes]) -> bytes:
-    data = await anext(stream, b"")
-    if not data:
-        raise _EmptyAnswerError
-    return data
-
-
-async def _check(response: httpx.Response, path: str) -> None:
-    """Return for a 200 that is not compressed.
-
-    Raises:
-        GatewayError: see ``_refusal``.
-    """
-    plain = response.headers.get("Content-Encoding", "identity").lower() == "identity"
-    if response.status_code != httpx.codes.OK or not plain:
-        raise await _refusal(response, path, plain=plain)
-
-
-async def _refusal(response: httpx.Response, path: str, *, plain: bool) -> GatewayError:
-    """Translate a refusal. The server's message may quote the prompt: only its code is read."""
-    status = response.status_code
-    if status in (httpx.codes.TOO_MANY_REQUESTS, httpx.codes.SERVICE_UNAVAILABLE):
-        return BusyError(retry_after_s=_pause(response.headers.get("Retry-After", "")))
-    if path == EMBEDDINGS and status in (httpx.codes.NOT_FOUND, httpx.codes.NOT_IMPLEMENTED):
-        return UnsupportedParameterError("This model gives no embeddings.", param="model")
-    if plain and status in (httpx.codes.BAD_REQUEST, httpx.codes.UNPROCESSABLE_ENTITY):
-        if says_too_long(await _beginning(response)):
-            return ContextLengthExceededError()
-        return RequestError("The model's server does not accept this request.")
-    return EngineError("The upstream refused the request.")
-
-
-async def _beginning(response: httpx.Response) -> bytes:
-    body = b""
-    async for data in response.aiter_raw():
-        body += data
-        if len(body) > _MAX_ERROR_BODY:
-            break
-    return body
-
-
-def _pause(retry_after: str) -> int:
-    """Whole seconds, 1 to 60; a date (RFC 9110, 10.2.3) would take a clock that agrees: 1."""
-    seconds = int(retry_after) if retry_after.isascii() and retry_after.isdigit() else 1
-    return max(1, min(seconds, _LONGEST_PAUSE_S))

@@ -22,6 +22,13 @@ class Call:
     path: str
     body: bytes = field(repr=False)
 
+    def in_one_piece(self) -> Call:
+        """The same prompt for a single token that is not streamed: refusals have a status then."""
+        body = msgspec.json.decode(self.body)
+        for key in ("stream", "stream_options", "n"):
+            body.pop(key, None)
+        return Call(self.path, _encode(body | {"max_tokens": 1}))
+
 
 def generation_call(
     generation: Generation, model: str, *, salt: str = "", reuse: bool = True
