@@ -67,18 +67,32 @@ class EngineSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
 
 
 class Upstream(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """An OpenAI-compatible server on a loopback or private address; TLS beyond loopback."""
+    """A model on OpenAI-compatible servers on loopback or private addresses; TLS beyond loopback.
+
+    ``failures`` in a row leave a server out for ``cool_down_s``, and for twice as long each time it
+    fails again. ``shared_cache``: a server that knows no ``cache_salt`` may use the beginning of
+    one user's prompt again for another, who can measure that.
+    """
 
     name: Annotated[str, msgspec.Meta(min_length=1, max_length=128)]
-    url: str
+    urls: Annotated[tuple[str, ...], msgspec.Meta(min_length=1)]
     model: str
     context: _Positive = 8192
+    adapters: tuple[Annotated[str, msgspec.Meta(min_length=1, max_length=128)], ...] = ()
     tags: tuple[str, ...] = ()
     zone: str = "local"
     api_key_file: str = ""
     ca_file: str = ""
+    client_certificate: str = ""
+    client_key: str = ""
     connect_timeout_s: _Seconds = 5.0
     read_timeout_s: _Seconds = 60.0
+    health_path: str = "models"
+    health_interval_s: _Seconds = 10.0
+    failures: _Positive = 3
+    cool_down_s: _Seconds = 5.0
+    longest_cool_down_s: _Seconds = 120.0
+    shared_cache: bool = False
     size_bytes: Annotated[int, msgspec.Meta(ge=0)] = 0
 
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import itertools
+import json
+import time
 from collections.abc import Sequence
 
 import numpy as np
@@ -25,11 +28,13 @@ from gateway.engine.extractive import (
 )
 from gateway.engine.gguf_header import GgufHeader, read_header
 from gateway.engine.memory import estimate
+from gateway.engine.remote.answers import AnswerStream
+from gateway.engine.remote.embeddings import read_embeddings
+from gateway.engine.remote.sse import EventParser, StreamError
 from gateway.engine.sentences import Reading, read, split
-from gateway.engine.sse import EventParser, StreamError
 from gateway.engine.template import ChatTemplate
 from gateway.engine.wire import Turn
-from gateway.errors import ModelFileError
+from gateway.errors import GatewayError, ModelFileError
 from tests.tinymodel import TEMPLATE, gguf_bytes
 
 SOUND = gguf_bytes(
@@ -357,3 +362,47 @@ def test_any_bytes_give_events_or_our_error(parts: list[bytes]):
             assert all(isinstance(one, str) for one in parser.feed(part))
     except StreamError:
         return
+
+
+FIELDS = [
+    "bytes", "choices", "content", "data", "delta", "embedding", "error", "finish_reason",
+    "function", "index", "logprob", "logprobs", "prompt_tokens_details", "text", "token",
+    "token_logprobs", "tokens", "tool_calls", "top_logprobs", "usage",
+]  # fmt: skip
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(FIELDS), inner, max_size=4)
+    ),
+    max_leaves=12,
+)
+
+
+@settings(max_examples=300)
+@given(JSON, st.sampled_from(["choices", "data", "usage"]), st.integers(1, 3))
+def test_any_json_gives_an_answer_or_our_error(value: object, field: str, n: int):
+    """Of a stream and of a list of vectors: no other exception."""
+    inner = value if isinstance(value, list) else [value]
+    text = json.dumps({"choices": [], field: inner}).encode()
+    stream = AnswerStream(n, top=1)
+    with contextlib.suppress(StreamError, GatewayError):
+        assert all(0 <= chunk.index < n for chunk in stream.feed(b"data: " + text + b"\n\n"))
+        assert {chunk.index for chunk in stream.last()} == set(range(n))
+    with contextlib.suppress(StreamError):
+        assert len(read_embeddings(text, n).vectors) == n
+
+
+@given(st.binary(max_size=200))
+def test_any_bytes_give_vectors_or_our_error(body: bytes):
+    """No other exception."""
+    with contextlib.suppress(StreamError):
+        assert len(read_embeddings(body, 1).vectors) == 1
+
+
+def test_an_event_in_many_pieces_takes_no_longer_than_its_length():
+    """A server that sends byte by byte has nothing read twice."""
+    parser = EventParser()
+    began = time.process_time()
+    for _ in range(300_000):
+        assert parser.feed(b"x") == []
+    assert time.process_time() - began < 3
