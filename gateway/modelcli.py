@@ -183,8 +183,8 @@ def _need(home: Path, record: ModelRecord) -> Estimate | None:
             header = read_header(file, path.stat().st_size)
     except (OSError, ModelFileError):
         return None
-    cells = context_of(record.spec, header)
-    return estimate(header, cells, UBATCH, sequences=slots, outputs=slots)
+    context = context_of(record.spec, header)
+    return estimate(header, context, UBATCH, sequences=slots, outputs=slots)
 
 
 def _digests(record: ModelRecord) -> dict[str, str]:

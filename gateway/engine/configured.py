@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from gateway.engine.keeper import Limits
 from gateway.engine.registry import Registry, open_registry
 from gateway.engine.remote.breaker import BreakerLimits
 from gateway.engine.remote.engine import RemoteEngine
 from gateway.engine.remote.upstream import Upstream
-from gateway.engine.supervisor import Limits
 from gateway.errors import SettingsError
 from gateway.settings import Settings
 from gateway.settings import Upstream as UpstreamSettings
@@ -18,15 +18,27 @@ def engines(settings: Settings, home: Path) -> Registry:
     """The models of the home and the upstreams of the settings.
 
     Raises:
-        SettingsError: there is none, or an upstream is not private or not reachable in private.
+        SettingsError: there is none, an upstream is not private or not reachable in private, or a
+            shared prompt cannot be read.
     """
+    engine = settings.engine
     return open_registry(
         home,
         [RemoteEngine(_upstream(upstream)) for upstream in settings.upstream],
-        bundled=settings.engine.bundled_model,
-        isolation=settings.engine.isolation,
-        limits=Limits(queue=settings.engine.queue, threads=settings.engine.threads),
+        bundled=engine.bundled_model,
+        isolation=engine.isolation,
+        limits=Limits(slots=engine.slots, queue=engine.queue, threads=engine.threads),
+        shared=frozenset(_shared(home / name) for name in engine.shared_prompts),
+        memory_mib=engine.memory_mib,
     )
+
+
+def _shared(path: Path) -> str:
+    """A system prompt that is public, as its users send it: without the file's last line break."""
+    try:
+        return path.read_text("utf-8").removesuffix("\n")
+    except (OSError, UnicodeDecodeError):
+        raise SettingsError(f"engine.shared_prompts: {path} cannot be read.") from None
 
 
 def _upstream(named: UpstreamSettings) -> Upstream:

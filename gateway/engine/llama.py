@@ -23,9 +23,12 @@ from typing import Literal
 
 from gateway.domain import Chunk, ModelCard, Prompt, Usage
 from gateway.engine import translate, wire
+from gateway.engine.keeper import Limits
+from gateway.engine.loading import Loader
+from gateway.engine.memory import budget_bytes
 from gateway.engine.model_file import ModelSpec
 from gateway.engine.port import Embedded, Embedding, Generation
-from gateway.engine.supervisor import Limits, Supervisor
+from gateway.engine.supervisor import Supervisor
 from gateway.errors import UnknownModelError, UnsupportedParameterError
 
 __all__ = ["Limits", "LlamaEngine", "ModelSpec", "check_prompt"]
@@ -34,7 +37,8 @@ __all__ = ["Limits", "LlamaEngine", "ModelSpec", "check_prompt"]
 class LlamaEngine:
     """The ``Engine`` of local GGUF files. Build it, ``await start()``, ``await aclose()``.
 
-    ``shared``: system prompts whose beginning all users may share in the cache.
+    ``specs``: models, in the order in which they are loaded, and adapters of them. ``shared``:
+    system prompts whose beginning all users may share in the cache. ``budget``: bytes of memory.
     """
 
     def __init__(
@@ -44,30 +48,45 @@ class LlamaEngine:
         isolation: Literal["required", "none"] = "required",
         limits: Limits | None = None,
         shared: frozenset[str] = frozenset(),
+        budget: int | None = None,
     ) -> None:
         limits = limits or Limits()
-        self._specs = {spec.name: spec for spec in specs}
-        self._models = {spec.name: Supervisor(spec, isolation, limits) for spec in specs}
+        adapters: dict[str, list[ModelSpec]] = {spec.name: [] for spec in specs if not spec.base}
+        for spec in specs:
+            if spec.base:
+                adapters[spec.base].append(spec)
+        self._models = {
+            spec.name: Supervisor(spec, adapters[spec.name], isolation, limits)
+            for spec in specs
+            if not spec.base
+        }
+        self._places = {name: (name, -1) for name in self._models} | {
+            adapter.name: (base, number)
+            for base, changes in adapters.items()
+            for number, adapter in enumerate(changes)
+        }
+        self._loader = Loader(self._models, budget_bytes(0) if budget is None else budget)
         self._shared = shared
 
     async def start(self) -> None:
-        """Start every child at once and wait until all have loaded.
+        """Load the models that fit the memory together, and wait until they are there.
 
         Raises:
             ModelFileError: a file that is corrupt or not the recorded one.
+            MemoryRefusedError: a model that does not fit even alone.
             SettingsError: the kernel grants no wall.
         """
-        await asyncio.gather(*(model.start() for model in self._models.values()))
+        await self._loader.preload()
 
     @property
     def names(self) -> frozenset[str]:
-        """All models this engine was given, loaded or not."""
-        return frozenset(self._models)
+        """All models and adapters this engine was given, loaded or not."""
+        return frozenset(self._places)
 
     @property
     def ready(self) -> bool:
         """Whether a model can answer now."""
-        return any(model.ready for model in self._models.values())
+        return any(model.keeper.child is not None for model in self._models.values())
 
     @property
     def running(self) -> int:
@@ -82,46 +101,42 @@ class LlamaEngine:
     @property
     def isolation(self) -> str:
         """What stands around native code: ``seccomp+landlock``, ``seccomp``, ``none``, or ""."""
-        stands = {model.isolation for model in self._models.values() if model.isolation}
+        stands = {m.keeper.isolation for m in self._models.values() if m.keeper.isolation}
         return min(stands, key=len, default="")  # the weakest has the shortest name
 
     def models(self) -> tuple[ModelCard, ...]:
-        cards = (model.card for model in self._models.values())
-        return tuple(card for card in cards if card is not None)
+        return tuple(card for model in self._models.values() for card in model.keeper.cards)
 
     async def generate(self, generation: Generation) -> AsyncGenerator[Chunk, None]:
-        model = self._models.get(generation.model)
-        if model is None:
-            raise UnknownModelError
-        if generation.adapter is not None:
-            raise UnsupportedParameterError(param="model")
+        name, adapter = self._place(generation.model)
         deadline = asyncio.get_running_loop().time() + generation.deadline_s
         prompt = generation.prompt
         check_prompt(prompt)
-        manner = translate.Manner(
-            decoding=self._specs[generation.model].decoding,
-            scope=generation.cache_scope,
-            shared=self._shared,
-        )
+        async with self._loader.using(name, deadline) as model:
+            manner = translate.Manner(
+                decoding=model.keeper.spec.decoding,
+                scope=generation.cache_scope,
+                adapter=adapter,
+                shared=self._shared,
+            )
 
-        def make(identity: int) -> wire.Generate:
-            return translate.generate(identity, prompt, manner)
+            def make(identity: int) -> wire.Generate:
+                return translate.generate(identity, prompt, manner)
 
-        answer = model.answer(make, prompt.sampling.n, generation.lane, deadline)
-        async with contextlib.aclosing(answer):
-            async for chunk in answer:
-                yield chunk
+            answer = model.answer(make, prompt.sampling.n, generation.lane, deadline)
+            async with contextlib.aclosing(answer):
+                async for chunk in answer:
+                    yield chunk
 
     async def embed(self, embedding: Embedding) -> Embedded:
-        model = self._models.get(embedding.model)
-        if model is None:
-            raise UnknownModelError
+        name, _ = self._place(embedding.model)
         deadline = asyncio.get_running_loop().time() + embedding.deadline_s
 
         def make(identity: int) -> wire.Embed:
             return wire.Embed(identity, tuple(embedding.texts))
 
-        found = await model.embed(make, embedding.lane, deadline)
+        async with self._loader.using(name, deadline) as model:
+            found = await model.embed(make, embedding.lane, deadline)
         vectors = [_floats(packed) for packed in found.vectors]
         return Embedded(vectors, Usage(prompt_tokens=found.tokens, processor_s=found.processor_s))
 
@@ -132,6 +147,13 @@ class LlamaEngine:
     async def aclose(self) -> None:
         """End all children. Idempotent."""
         await asyncio.gather(*(model.aclose() for model in self._models.values()))
+
+    def _place(self, name: str) -> tuple[str, int]:
+        """The model that answers to a name, and which of its adapters. Raises UnknownModelError."""
+        place = self._places.get(name)
+        if place is None:
+            raise UnknownModelError
+        return place
 
 
 def _floats(packed: bytes) -> Sequence[float]:

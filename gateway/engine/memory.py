@@ -13,12 +13,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from gateway.engine.batch import BATCH
 from gateway.engine.gguf_header import GgufHeader, Kind
 from gateway.engine.shelf import MemoryRefusedError
 
 MIB: Final = 1 << 20
-UBATCH: Final = 512
-"""Tokens that are evaluated at once at most, where nobody says otherwise."""
+UBATCH: Final = BATCH
+"""Tokens that are evaluated at once at most."""
 
 _PROCESS: Final = 40 * MIB
 """The child before it has a model: Python, the binding and llama.cpp."""
@@ -47,25 +48,34 @@ class Estimate:
     def total(self) -> int:
         return self.weights + self.kv + self.compute + self.other
 
+    def __add__(self, other: Estimate) -> Estimate:
+        return Estimate(
+            self.weights + other.weights,
+            self.kv + other.kv,
+            self.compute + other.compute,
+            self.other + other.other,
+        )
+
 
 def estimate(
-    header: GgufHeader, cells: int, ubatch: int, *, sequences: int = 1, outputs: int = 0
+    header: GgufHeader, context: int, ubatch: int, *, sequences: int = 1, outputs: int = 0
 ) -> Estimate:
     """Estimate what the child of a model takes.
 
-    ``cells``: tokens of the whole cache (``n_ctx`` with ``kv_unified``). ``ubatch``: tokens
-    evaluated at once. ``outputs``: of them, those with logits (``n_outputs_max``); 0: all.
+    ``context``: tokens of one sequence; each has a stream of its own. ``ubatch``: tokens evaluated
+    at once. ``outputs``: of them, those with logits (``n_outputs_max``); 0: all.
     An adapter takes its weights, in the child of its base.
     """
     if header.kind is Kind.ADAPTER:
         return Estimate(header.weights_bytes, 0, 0, 0)
     size = header.dimensions
-    per_cell = sum(size.kv_heads) * (size.key + size.value) * _HALF + _CELL
-    state = size.layers * size.state * _SINGLE * sequences
+    cell = sum(size.kv_heads) * (size.key + size.value) * _HALF + _CELL
+    state = size.layers * size.state * _SINGLE
+    one = 0 if header.embeds and not sum(size.kv_heads) else cell * context + state
     return Estimate(
         weights=header.weights_bytes + _copies(header),
-        kv=0 if header.embeds and not sum(size.kv_heads) else per_cell * cells + state,
-        compute=_compute(header, cells, ubatch, outputs or ubatch) + _logits(header, sequences),
+        kv=one * sequences,
+        compute=_compute(header, context, ubatch, outputs or ubatch) + _logits(header, sequences),
         other=_PROCESS + header.words * _WORD,
     )
 
@@ -78,7 +88,7 @@ def _copies(header: GgufHeader) -> int:
     )
 
 
-def _compute(header: GgufHeader, cells: int, ubatch: int, outputs: int) -> int:
+def _compute(header: GgufHeader, context: int, ubatch: int, outputs: int) -> int:
     """The graph's buffer: the largest of its layers, or its last step, whichever is wider."""
     size = header.dimensions
     experts = header.metadata.get(f"{header.architecture}.expert_used_count", 0)
@@ -87,7 +97,7 @@ def _compute(header: GgufHeader, cells: int, ubatch: int, outputs: int) -> int:
     if isinstance(experts, int) and isinstance(expert, int):
         wide = max(wide, min(experts, 1024) * expert)
     attention = max(size.heads, default=0) * size.key
-    layer = ubatch * (cells * _HALF + (4 * max(size.width, attention) + 3 * wide) * _SINGLE)
+    layer = ubatch * (context * _HALF + (4 * max(size.width, attention) + 3 * wide) * _SINGLE)
     last = (outputs * header.words + ubatch * 2 * size.width) * _SINGLE
     work = ubatch * max(size.width, wide) * _SINGLE  # what a product's right side is turned into
     return max(layer, last) + work

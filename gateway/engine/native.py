@@ -73,6 +73,7 @@ class Model:
         wanted = llama.llama_context_default_params()
         wanted.n_ctx, wanted.n_seq_max = self.context * streams, streams
         wanted.n_batch = wanted.n_ubatch = BATCH
+        wanted.n_outputs_max = streams  # one of each sequence is scored at most
         wanted.n_threads = wanted.n_threads_batch = threads
         wanted.kv_unified = False
         wanted.no_perf = True

@@ -10,10 +10,11 @@ from typing import Literal
 
 from gateway.domain import Chunk, ModelCard
 from gateway.engine import models
+from gateway.engine.keeper import Limits
 from gateway.engine.llama import LlamaEngine
+from gateway.engine.memory import budget_bytes
 from gateway.engine.port import Embedded, Embedding, Engine, Generation
 from gateway.engine.remote.engine import RemoteEngine
-from gateway.engine.supervisor import Limits
 from gateway.errors import SettingsError, UnknownModelError
 
 
@@ -45,6 +46,11 @@ class Registry:
         Servers elsewhere count, whether they answer or not: half of the gateway needs no model.
         """
         return bool(self._remote) or self._local.ready
+
+    @property
+    def load(self) -> tuple[int, int]:
+        """Answers that are being made here now, and those that wait."""
+        return self._local.running, self._local.waiting
 
     @property
     def isolation(self) -> str:
@@ -88,8 +94,12 @@ def open_registry(
     bundled: bool = True,
     isolation: Literal["required", "none"] = "required",
     limits: Limits | None = None,
+    shared: frozenset[str] = frozenset(),
+    memory_mib: int = 0,
 ) -> Registry:
     """Return the registry of a home's models and ``remote``; nothing runs before ``start``.
+
+    ``shared`` and ``memory_mib``: see ``LlamaEngine`` and ``memory.budget_bytes``.
 
     Raises:
         SettingsError: the list of models is not valid, an adapter lacks its base, or there is no
@@ -98,7 +108,14 @@ def open_registry(
     """
     records = models.list_models(home, bundled=bundled)
     models.check_bases(records)
-    specs = [record.spec for record in records if not record.spec.base]
+    specs = [record.spec for record in records]
     if not specs and not remote:
         raise SettingsError("There is no model: add one with `gateway models add FILE`.")
-    return Registry(LlamaEngine(specs, isolation=isolation, limits=limits), remote)
+    local = LlamaEngine(
+        specs,
+        isolation=isolation,
+        limits=limits,
+        shared=shared,
+        budget=budget_bytes(memory_mib),
+    )
+    return Registry(local, remote)

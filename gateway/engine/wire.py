@@ -31,8 +31,9 @@ class Load(msgspec.Struct, frozen=True, tag=True):
     """The first message: how to run the model whose descriptor the child was given.
 
     ``context`` is in tokens of one sequence, ``streams`` how many there are. ``adapters``: the
-    scale of each LoRA adapter whose descriptor follows the model's. ``form`` holds the fields of
-    ``extractive.LabelForm`` for a model that chooses by label.
+    scale of each LoRA adapter whose descriptor follows the model's. ``writes`` False: the model
+    only gives vectors. ``form`` holds the fields of ``extractive.LabelForm`` for a model that
+    chooses by label.
     """
 
     context: int
@@ -42,6 +43,7 @@ class Load(msgspec.Struct, frozen=True, tag=True):
     abstention: str
     separator: str
     adapters: tuple[float, ...] = ()
+    writes: bool = True
 
 
 class Turn(msgspec.Struct, frozen=True):

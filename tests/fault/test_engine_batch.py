@@ -289,7 +289,7 @@ async def test_of_those_in_a_child_that_dies_the_unanswered_are_asked_again(tiny
             await anext(stream)
         waiting = [asyncio.create_task(whole(engine, said(f"Bye {n}"))) for n in range(4)]
         await asyncio.sleep(0.05)
-        child = engine._models["m"]._child
+        child = engine._models["m"].keeper.child
         assert child is not None
         os.kill(child.pid, signal.SIGKILL)
         for stream in told:

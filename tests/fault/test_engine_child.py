@@ -80,7 +80,7 @@ async def whole(engine: LlamaEngine, prompt: Prompt, model: str = "m") -> tuple[
 
 
 def child_pid(engine: LlamaEngine, model: str = "m") -> int:
-    child = engine._models[model]._child
+    child = engine._models[model].keeper.child
     assert child is not None
     return child.pid
 
@@ -413,7 +413,7 @@ async def test_a_killed_child_fails_one_answer_and_the_next_is_given(tiny: Path)
 async def test_a_child_that_dies_while_nothing_runs_is_replaced(tiny: Path):
     """Nobody is told of a crash that hurt nobody."""
     async with running(spec(tiny)) as engine:
-        child = engine._models["m"]._child
+        child = engine._models["m"].keeper.child
         assert child is not None
         os.kill(child.pid, signal.SIGKILL)
         await child.gone.wait()
@@ -466,7 +466,7 @@ async def test_a_closed_answer_stops_the_childs_work(tiny: Path):
     async with running(spec(tiny)) as engine:
         answer = ask(engine, LONG)
         await anext(answer)
-        child = engine._models["m"]._child
+        child = engine._models["m"].keeper.child
         assert child is not None
         told = []
         take = child._take

@@ -32,15 +32,20 @@ import llama_cpp.llama_cpp as llama
 said = []
 log = llama.llama_log_callback(lambda level, text, data: said.append(text.decode()))
 llama.llama_log_set(log, ctypes.c_void_p(0))
-path, cells, ubatch, sequences = sys.argv[1], *map(int, sys.argv[2:])
+from gateway.engine.batch import Row
+from gateway.engine.rows import Rows
+path, size, ubatch, sequences = sys.argv[1], *map(int, sys.argv[2:])
 model = llama.llama_model_load_from_file(path.encode(), llama.llama_model_default_params())
 wanted = llama.llama_context_default_params()
-wanted.n_ctx, wanted.n_batch, wanted.n_ubatch = cells, ubatch, ubatch
-wanted.n_seq_max, wanted.kv_unified, wanted.n_threads = sequences, True, 1
+wanted.n_ctx, wanted.n_batch, wanted.n_ubatch = size * sequences, ubatch, ubatch
+wanted.n_seq_max = wanted.n_outputs_max = sequences
+wanted.kv_unified, wanted.n_threads = False, 1
 context = llama.llama_init_from_model(model, wanted)
-tokens = (llama.llama_token * ubatch)(*[place % 200 for place in range(ubatch)])
-for _ in range(cells // ubatch):
-    assert llama.llama_decode(context, llama.llama_batch_get_one(tokens, ubatch)) == 0
+batch = Rows(ubatch)
+for stream in range(sequences):
+    for start in range(0, size, ubatch):
+        rows = [Row(n % 200, n, stream, n == size - 1) for n in range(start, start + ubatch)]
+        assert llama.llama_decode(context, batch.fill(rows)) == 0
 rss = next(int(l.split()[1]) for l in open("/proc/self/status") if l.startswith("VmRSS"))
 sizes = {}
 for line in said:
@@ -57,22 +62,22 @@ def header_of(path: Path):
 
 
 @pytest.mark.parametrize(
-    ("shape", "cells", "ubatch", "sequences"),
+    ("shape", "context", "ubatch", "sequences"),
     [
-        (sizedmodel.ABOUT_1M, 4096, 256, 8),
-        (sizedmodel.ABOUT_1M, 1024, 512, 64),
-        (sizedmodel.ABOUT_10M, 2048, 256, 8),
+        (sizedmodel.ABOUT_1M, 512, 256, 8),
+        (sizedmodel.ABOUT_1M, 512, 512, 16),
+        (sizedmodel.ABOUT_10M, 512, 256, 4),
     ],
 )
-def test_the_estimate_is_what_loading_takes(tmp_path: Path, shape, cells, ubatch, sequences):
+def test_the_estimate_is_what_loading_takes(tmp_path: Path, shape, context, ubatch, sequences):
     """Never less than the resident memory of the process, and at most 15 MiB more."""
     path = write_model(tmp_path / "m.gguf", shape)
     done = subprocess.run(
-        [sys.executable, "-c", LOAD, str(path), str(cells), str(ubatch), str(sequences)],
+        [sys.executable, "-c", LOAD, str(path), str(context), str(ubatch), str(sequences)],
         cwd=ROOT, capture_output=True, text=True, check=True, timeout=100,
     )  # fmt: skip
     took = json.loads(done.stdout)
-    told = estimate(header_of(path), cells, ubatch, sequences=sequences)
+    told = estimate(header_of(path), context, ubatch, sequences=sequences, outputs=sequences)
     assert took["rss"] <= told.total <= took["rss"] + 15 * MIB
     assert took["KV buffer"] <= told.kv / MIB <= took["KV buffer"] * 1.1
     assert took["compute buffer"] * 0.98 <= told.compute / MIB <= took["compute buffer"] * 1.5

@@ -1,0 +1,87 @@
+"""Which models are loaded: as many as fit the memory, the others when somebody asks for them."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass
+
+from gateway.engine.memory import check_fits
+from gateway.engine.shelf import Loaded, make_room
+from gateway.engine.supervisor import Supervisor
+from gateway.errors import EngineTimeoutError
+
+
+@dataclass(slots=True)
+class _Use:
+    users: int = 0
+    last: float = 0.0
+
+
+class Loader:
+    """``budget``: bytes that all models together may take, by the estimate of each."""
+
+    def __init__(self, models: Mapping[str, Supervisor], budget: int) -> None:
+        self._models = models
+        self._budget = budget
+        self._uses = {name: _Use() for name in models}
+        self._changed = asyncio.Condition()
+
+    async def preload(self) -> None:
+        """Read all headers, and load models in their order as long as they fit.
+
+        Raises:
+            ModelFileError: a file that is corrupt or not the recorded one.
+            MemoryRefusedError: a model that does not fit even alone.
+            SettingsError: the kernel grants no wall.
+        """
+        await asyncio.gather(*(model.keeper.inspect() for model in self._models.values()))
+        left, first = self._budget, []
+        for model in self._models.values():
+            check_fits(model.keeper.need, self._budget)
+            if model.keeper.need.total <= left:
+                left -= model.keeper.need.total
+                first.append(model)
+        await asyncio.gather(*(model.keeper.start() for model in first))
+
+    @contextlib.asynccontextmanager
+    async def using(self, name: str, deadline: float) -> AsyncIterator[Supervisor]:
+        """Load a model, if it is not; it stays as long as somebody uses it.
+
+        Raises:
+            EngineTimeoutError: the memory was taken until ``deadline``, in the time of the loop.
+            GatewayError: it cannot be loaded.
+        """
+        use = self._uses[name]
+        use.users += 1
+        try:
+            if not self._models[name].keeper.loaded:
+                async with asyncio.timeout_at(deadline):
+                    await self._load(name)
+            yield self._models[name]
+        except TimeoutError:
+            raise EngineTimeoutError from None
+        finally:
+            use.users -= 1
+            use.last = asyncio.get_running_loop().time()
+            if not use.users:
+                async with self._changed:
+                    self._changed.notify_all()
+
+    async def _load(self, name: str) -> None:
+        wanted = self._models[name].keeper
+        async with self._changed:
+            while not wanted.loaded:
+                others = [self._shelved(n) for n, m in self._models.items() if m.keeper.loaded]
+                gone = make_room(wanted.need.total, others, self._budget)
+                if gone is None:
+                    await self._changed.wait()
+                    continue
+                for other in gone:
+                    await self._models[other].keeper.stop()
+                await wanted.start()
+
+    def _shelved(self, name: str) -> Loaded:
+        use = self._uses[name]
+        return Loaded(name, self._models[name].keeper.need.total, use.last, use.users > 0)
