@@ -5,7 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from gateway.engine.keeper import Limits
-from gateway.engine.registry import Registry, open_registry
+from gateway.engine.llama import LlamaEngine
+from gateway.engine.memory import budget_bytes
+from gateway.engine.registry import Registry, local_specs
 from gateway.engine.remote.breaker import BreakerLimits
 from gateway.engine.remote.engine import RemoteEngine
 from gateway.engine.remote.upstream import Upstream
@@ -22,15 +24,17 @@ def engines(settings: Settings, home: Path) -> Registry:
             shared prompt cannot be read.
     """
     engine = settings.engine
-    return open_registry(
-        home,
-        [RemoteEngine(_upstream(upstream)) for upstream in settings.upstream],
-        bundled=engine.bundled_model,
+    specs = local_specs(home, bundled=engine.bundled_model)
+    if not specs and not settings.upstream:
+        raise SettingsError("There is no model: add one with `gateway models add FILE`.")
+    local = LlamaEngine(
+        specs,
         isolation=engine.isolation,
         limits=Limits(slots=engine.slots, queue=engine.queue, threads=engine.threads),
         shared=frozenset(_shared(home / name) for name in engine.shared_prompts),
-        memory_mib=engine.memory_mib,
+        budget=budget_bytes(engine.memory_mib),
     )
+    return Registry(local, [RemoteEngine(_upstream(upstream)) for upstream in settings.upstream])
 
 
 def _shared(path: Path) -> str:

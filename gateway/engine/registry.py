@@ -6,13 +6,11 @@ import asyncio
 import contextlib
 from collections.abc import AsyncGenerator, Sequence
 from pathlib import Path
-from typing import Literal
 
 from gateway.domain import Chunk, ModelCard
 from gateway.engine import models
-from gateway.engine.keeper import Limits
 from gateway.engine.llama import LlamaEngine
-from gateway.engine.memory import budget_bytes
+from gateway.engine.model_file import ModelSpec
 from gateway.engine.port import Embedded, Embedding, Engine, Generation
 from gateway.engine.remote.engine import RemoteEngine
 from gateway.errors import SettingsError, UnknownModelError
@@ -87,35 +85,13 @@ class Registry:
         await asyncio.gather(self._local.aclose(), *(one.aclose() for one in self._remote))
 
 
-def open_registry(
-    home: Path,
-    remote: Sequence[RemoteEngine] = (),
-    *,
-    bundled: bool = True,
-    isolation: Literal["required", "none"] = "required",
-    limits: Limits | None = None,
-    shared: frozenset[str] = frozenset(),
-    memory_mib: int = 0,
-) -> Registry:
-    """Return the registry of a home's models and ``remote``; nothing runs before ``start``.
-
-    ``shared`` and ``memory_mib``: see ``LlamaEngine`` and ``memory.budget_bytes``.
+def local_specs(home: Path, *, bundled: bool = True) -> list[ModelSpec]:
+    """The models of a home and their adapters, the bundled model first.
 
     Raises:
-        SettingsError: the list of models is not valid, an adapter lacks its base, or there is no
-            model at all.
+        SettingsError: the list of models is not valid, or an adapter lacks its base.
         ModelFileError: the card of the bundled model is missing.
     """
     records = models.list_models(home, bundled=bundled)
     models.check_bases(records)
-    specs = [record.spec for record in records]
-    if not specs and not remote:
-        raise SettingsError("There is no model: add one with `gateway models add FILE`.")
-    local = LlamaEngine(
-        specs,
-        isolation=isolation,
-        limits=limits,
-        shared=shared,
-        budget=budget_bytes(memory_mib),
-    )
-    return Registry(local, remote)
+    return [record.spec for record in records]

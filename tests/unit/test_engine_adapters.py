@@ -18,7 +18,7 @@ from gateway.engine.models import (
     remove_model,
     verify_model,
 )
-from gateway.engine.registry import open_registry
+from gateway.engine.registry import local_specs
 from gateway.errors import ModelFileError, SettingsError, UnknownModelError
 from tests import sizedmodel
 from tests.sizedmodel import Shape, write_adapter, write_gguf, write_model
@@ -202,12 +202,12 @@ def test_an_adapter_never_meets_another_base(home: Path, tmp_path: Path):
     add_model(
         home, write_adapter(tmp_path / "a.gguf", SHAPE), NewModel("notes", ADDED, base="base")
     )
-    open_registry(home)
+    local_specs(home)
     path = home / "models" / "models.toml"
     listed = path.read_text()
     digest = list_models(home, bundled=False)[0].spec.sha256
     path.write_text(listed.replace(digest, "0" * 64, 1))
-    for call in (lambda: open_registry(home), lambda: verify_model(home, "notes")):
+    for call in (lambda: local_specs(home), lambda: verify_model(home, "notes")):
         with pytest.raises(SettingsError, match="notes"):
             call()
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from gateway.domain import Decoding
+from gateway.engine.configured import engines
 from gateway.engine.models import (
     NewModel,
     add_model,
@@ -17,8 +18,8 @@ from gateway.engine.models import (
     remove_model,
     verify_model,
 )
-from gateway.engine.registry import open_registry
 from gateway.errors import ModelFileError, SettingsError, UnknownModelError
+from gateway.settings import EngineSettings, Settings
 from tests.tinymodel import write_tiny_gguf
 
 ADDED = "2026-11-22"
@@ -151,5 +152,6 @@ def test_a_list_that_is_no_list_is_refused(home: Path, text: str):
 
 def test_no_model_at_all_is_an_error(home: Path):
     """Empty denies: a gateway without a model does not start."""
+    settings = Settings(engine=EngineSettings(bundled_model=False))
     with pytest.raises(SettingsError):
-        open_registry(home, bundled=False)
+        engines(settings, home)
