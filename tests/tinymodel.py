@@ -150,3 +150,57 @@ def _weights(words: int, seed: int, silent: int | None) -> dict[str, np.ndarray]
         "blk.0.ffn_norm.weight": ones,
         **{f"blk.0.{name}.weight": matrix(*shape) for name, shape in shapes.items()},
     }
+
+
+def write_tiny_bert(path: Path, *, context: int = 128) -> Path:
+    """Write an encoder of 5 words and letters: it gives vectors, and cannot write."""
+    letters = [*"abcdefghijklmnopqrstuvwxyz.,"]
+    words = [f"▁{letter}" for letter in letters] + letters
+    tokens = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *words]
+    fields: dict[str, Value] = {
+        "general.architecture": "bert",
+        "bert.context_length": context,
+        "bert.embedding_length": EMBEDDING,
+        "bert.block_count": 1,
+        "bert.feed_forward_length": FEED_FORWARD,
+        "bert.attention.head_count": HEADS,
+        "bert.attention.layer_norm_epsilon": 1e-5,
+        "bert.attention.causal": False,
+        "bert.pooling_type": 1,  # mean
+        "tokenizer.ggml.model": "bert",
+        "tokenizer.ggml.tokens": tokens,
+        "tokenizer.ggml.token_type": [CONTROL] * 5 + [NORMAL] * len(words),
+        "tokenizer.ggml.token_type_count": 2,
+        "tokenizer.ggml.bos_token_id": 2,
+        "tokenizer.ggml.eos_token_id": 3,
+        "tokenizer.ggml.cls_token_id": 2,
+        "tokenizer.ggml.seperator_token_id": 3,  # spelled so in the specification
+        "tokenizer.ggml.padding_token_id": 0,
+        "tokenizer.ggml.unknown_token_id": 1,
+    }
+    source = np.random.default_rng(1)
+
+    def noise(*shape: int) -> np.ndarray:
+        return source.normal(0, 0.3, shape).astype(np.float32)
+
+    square = (EMBEDDING, EMBEDDING)
+    shapes = {
+        **dict.fromkeys(("attn_q", "attn_k", "attn_v", "attn_output"), square),
+        "ffn_up": (FEED_FORWARD, EMBEDDING),
+        "ffn_down": (EMBEDDING, FEED_FORWARD),
+    }
+    tensors = {
+        "token_embd.weight": noise(len(tokens), EMBEDDING),
+        "position_embd.weight": noise(context, EMBEDDING),
+        "token_types.weight": noise(2, EMBEDDING),
+        "token_embd_norm.weight": np.ones(EMBEDDING, np.float32),
+        "token_embd_norm.bias": noise(EMBEDDING),
+    }
+    for name, shape in shapes.items():
+        tensors[f"blk.0.{name}.weight"] = noise(*shape)
+        tensors[f"blk.0.{name}.bias"] = noise(shape[0])
+    for name in ("attn_output_norm", "layer_output_norm"):
+        tensors[f"blk.0.{name}.weight"] = np.ones(EMBEDDING, np.float32)
+        tensors[f"blk.0.{name}.bias"] = noise(EMBEDDING)
+    path.write_bytes(gguf_bytes(fields, tensors))
+    return path

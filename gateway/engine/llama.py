@@ -113,6 +113,8 @@ class LlamaEngine:
         prompt = generation.prompt
         check_prompt(prompt)
         async with self._loader.using(name, deadline) as model:
+            if any(not card.writes for card in model.keeper.cards):
+                raise UnsupportedParameterError("This model only gives vectors.", param="model")
             manner = translate.Manner(
                 decoding=model.keeper.spec.decoding,
                 scope=generation.cache_scope,
@@ -129,7 +131,9 @@ class LlamaEngine:
                     yield chunk
 
     async def embed(self, embedding: Embedding) -> Embedded:
-        name, _ = self._place(embedding.model)
+        name, adapter = self._place(embedding.model)
+        if adapter >= 0:
+            raise UnsupportedParameterError("An adapter gives no vectors.", param="model")
         deadline = asyncio.get_running_loop().time() + embedding.deadline_s
 
         def make(identity: int) -> wire.Embed:

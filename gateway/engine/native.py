@@ -47,16 +47,11 @@ def open_stream(descriptor: int) -> int:
 class Model:
     """A loaded model. ``context`` is in tokens of one sequence, prompt and answer together."""
 
-    def __init__(
-        self,
-        files: Sequence[int],
-        *,
-        context: int,
-        streams: int,
-        threads: int,
-        scales: Sequence[float] = (),
-    ) -> None:
-        """``files``: the model's, then those of its adapters, whose ``scales`` these are."""
+    def __init__(self, files: Sequence[int], load: wire.Load) -> None:
+        """``files``: the model's, then those of its adapters.
+
+        A model that does not write has no sequences: it is there for vectors (``embedder``).
+        """
         parameters = llama.llama_model_default_params()
         parameters.n_gpu_layers = 0
         parameters.load_mode = llama.LLAMA_LOAD_MODE_MMAP
@@ -65,20 +60,22 @@ class Model:
             raise NativeError
         self._vocab = llama.llama_model_get_vocab(self._model)
         self.words: int = llama.llama_vocab_n_tokens(self._vocab)
-        self.context: int = min(context, llama.llama_model_n_ctx_train(self._model))
+        self.context: int = min(load.context, llama.llama_model_n_ctx_train(self._model))
         self._adapters = [
-            (self._load_adapter(file), scale) for file, scale in zip(files[1:], scales, strict=True)
+            (self._load_adapter(file), scale)
+            for file, scale in zip(files[1:], load.adapters, strict=True)
         ]
         self._adapter = -1
         wanted = llama.llama_context_default_params()
-        wanted.n_ctx, wanted.n_seq_max = self.context * streams, streams
+        wanted.n_ctx, wanted.n_seq_max = self.context * load.streams, load.streams
         wanted.n_batch = wanted.n_ubatch = BATCH
-        wanted.n_outputs_max = streams  # one of each sequence is scored at most
-        wanted.n_threads = wanted.n_threads_batch = threads
+        wanted.n_outputs_max = load.streams  # one of each sequence is scored at most
+        wanted.n_threads = wanted.n_threads_batch = load.threads
         wanted.kv_unified = False
         wanted.no_perf = True
-        self._context = self.open(wanted)
-        self._memory = llama.llama_get_memory(self._context)
+        if load.writes:
+            self._context = self.open(wanted)
+            self._memory = llama.llama_get_memory(self._context)
         self._rows = Rows(BATCH)
         self._pieces: dict[int, bytes] = {}
 
@@ -128,12 +125,15 @@ class Model:
     def is_end(self, token: int) -> bool:
         return bool(llama.llama_vocab_is_eog(self._vocab, token))
 
-    def tokens(self, text: str, *, special: bool = False) -> list[int]:
-        """Tokenize; control tokens are parsed only where ``special``."""
+    def tokens(self, text: str, *, special: bool = False, framed: bool = False) -> list[int]:
+        """Tokenize; control tokens are parsed only where ``special``.
+
+        ``framed``: between the tokens that the model wants around a text.
+        """
         raw = text.encode("utf-8", "replace")
         size = len(raw) + 8
         room = (llama.llama_token * size)()
-        count = llama.llama_tokenize(self._vocab, raw, len(raw), room, size, False, special)
+        count = llama.llama_tokenize(self._vocab, raw, len(raw), room, size, framed, special)
         if count < 0:
             raise NativeError
         return list(room[:count])

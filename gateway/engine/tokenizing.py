@@ -64,8 +64,8 @@ class Desk:
         Raises:
             UnfitError: there is none, or they are more than the context.
         """
-        tokens = self._model.prompt([Piece(text, ours=False)])
-        if not 0 < len(tokens) <= self._model.context:
+        tokens = self._model.tokens(text, framed=True)
+        if not text or len(tokens) > self._model.context:
             raise UnfitError("context")
         return tokens
 

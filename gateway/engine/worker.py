@@ -176,13 +176,7 @@ def serve(channel: Channel, raise_wall: Callable[[], str], files: Sequence[int])
     if not isinstance(load, wire.Load):
         return
     try:
-        model = native.Model(
-            files,
-            context=load.context,
-            streams=load.streams,
-            threads=load.threads,
-            scales=load.adapters,
-        )
+        model = native.Model(files, load)
         worker = Worker(model, load, channel)
     except (rows.NativeError, TemplateFailedError):
         channel.send(wire.LoadFailed("model"))

@@ -15,9 +15,16 @@ from gateway.domain import FinishReason, Message, Prompt, Sampling
 from gateway.engine.llama import Limits, LlamaEngine, ModelSpec
 from gateway.engine.port import Embedding, Generation
 from gateway.engine.shelf import MemoryRefusedError
-from gateway.errors import EngineError, EngineTimeoutError, ModelFileError, UnknownModelError
+from gateway.errors import (
+    ContextLengthExceededError,
+    EngineError,
+    EngineTimeoutError,
+    ModelFileError,
+    UnknownModelError,
+    UnsupportedParameterError,
+)
 from tests.sizedmodel import ABOUT_1M, write_adapter, write_model
-from tests.tinymodel import write_tiny_gguf
+from tests.tinymodel import write_tiny_bert, write_tiny_gguf
 
 MIB = 1 << 20
 HELLO = Prompt((Message("user", "Hello"),), sampling=Sampling(max_tokens=8, temperature=0))
@@ -176,3 +183,26 @@ async def test_an_adapter_that_is_not_the_recorded_one_stops_its_base(family, tm
     await engine.aclose()
     with pytest.raises(EngineError):
         await engine.embed(Embedding("base", ("x",), 5))
+
+
+# --- encoders -----------------------------------------------------------------------------------
+
+
+async def test_an_encoder_gives_vectors_and_nothing_else(tmp_path: Path):
+    """Its card says so; asked to write it refuses by name, and goes on."""
+    async with running([spec(write_tiny_bert(tmp_path / "e.gguf"), "e")]) as engine:
+        assert [card.writes for card in engine.models()] == [False]
+        found = await engine.embed(Embedding("e", ("a b c", "x y", "a b c"), 30))
+        assert list(found.vectors[0]) == list(found.vectors[2]) != list(found.vectors[1])
+        with pytest.raises(UnsupportedParameterError) as caught:
+            await whole(engine, "e")
+        assert caught.value.param == "model"
+        with pytest.raises(ContextLengthExceededError):
+            await engine.embed(Embedding("e", ("a " * 200,), 30))
+
+
+async def test_an_adapter_gives_no_vectors(family):
+    """They would be its base's."""
+    async with running(family[:2]) as engine:
+        with pytest.raises(UnsupportedParameterError):
+            await engine.embed(Embedding("notes", ("x",), 30))
