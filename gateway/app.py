@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import secrets
 import sys
@@ -20,11 +21,15 @@ from audit.ledger import Ledger, Options
 from gateway import __version__
 from gateway.api.auth import AuthFailures
 from gateway.api.keyfile import KeyFile
+from gateway.api.metrics import Metrics
 from gateway.api.routes import create_api
 from gateway.api.services import Limits
 from gateway.clock import utc_now
-from gateway.domain import Clock, ModelCard
+from gateway.domain import Clock, ModelCard, Usage
+from gateway.engine.energy import Account, Energy, Meter, Rates
 from gateway.engine.registry import Registry
+from gateway.engine.tally import FILE as USAGE_FILE
+from gateway.engine.tally import SAVE_S, Tally
 from gateway.errors import GatewayError, SettingsError
 from gateway.guards.registry import ALL as GUARDS
 from gateway.pii.cache import FindingsCache
@@ -213,11 +218,21 @@ def create_app(
             owner_key=owner_key(home),
         ),
     )
+    metrics = Metrics()
+    metrics.watch(lambda: engine.load)
+    tally = Tally(home / USAGE_FILE, lambda: clock().date().isoformat())
+
+    def count(model: str, usage: Usage, energy: Energy | None) -> None:
+        metrics.generated(usage, energy)
+        tally.add(model, usage, energy)
+
+    rates = Rates(settings.energy.watts_per_core, settings.energy.grid_gco2e_per_kwh)
     pipeline = Pipeline(
         Parts(
             protector=guard,
             policies=lambda: policies,
             engine=engine,
+            account=Account(Meter(), rates, count),
             guards=GUARDS,
             recorder=record,
             pool=pool,
@@ -241,10 +256,14 @@ def create_app(
             sys.stderr.write(f"gateway: {error.message}\n")  # for people: the library logs neither
             raise
         log.info("gateway_started", version=__version__, isolation=engine.isolation)
+        saving = asyncio.create_task(_saved(tally))
         try:
             yield
         finally:
+            saving.cancel()
+            await asyncio.gather(saving, return_exceptions=True)
             await engine.aclose()
+            tally.save()
             pool.shutdown(cancel_futures=True)
             ledger.close()
             log.info("gateway_stopped")
@@ -259,6 +278,14 @@ def create_app(
             depth=settings.server.depth_limit,
             request_s=settings.server.request_timeout_s,
         ),
+        metrics=metrics,
         pages=pages(),
         lifespan=[running],
     )
+
+
+async def _saved(tally: Tally) -> None:
+    """Save what models were used for, now and then."""
+    while True:
+        await asyncio.sleep(SAVE_S)
+        await asyncio.to_thread(tally.save)

@@ -28,6 +28,7 @@ from gateway.domain import (
     Verdict,
     band_of,
 )
+from gateway.engine.energy import Energy
 from gateway.pii.mask import Value
 from gateway.pii.restore import Report
 
@@ -108,11 +109,12 @@ def stages(verdicts: Iterable[Verdict]) -> dict[str, str]:
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """How the answers of one request ended; ``usage`` and ``report`` are of all of them."""
+    """How the answers of one request ended; all else is of all of them together."""
 
     finishes: tuple[FinishReason, ...]
     usage: Usage | None = None
     report: Report | None = None
+    energy: Energy | None = None
 
 
 # --- sealed ------------------------------------------------------------------------------------
@@ -230,17 +232,10 @@ def answers(texts: Sequence[str]) -> dict[str, str]:
 def answered(
     ended: Ended | None, verdicts: Iterable[Verdict], elapsed: timedelta
 ) -> dict[str, object]:
-    usage = ended.usage if ended else None
     report = (ended.report or Report()) if ended else None
     return {
         "finishes": [reason.value for reason in ended.finishes] if ended else [],
-        "tokens": None
-        if usage is None
-        else {
-            "prompt": usage.prompt_tokens,
-            "completion": usage.completion_tokens,
-            "cached": usage.cached_tokens,
-        },
+        **spent(ended),
         "verdicts": [
             {"stage": v.stage, "passed": v.passed, "code": v.code, "choice": v.choice}
             for v in verdicts
@@ -255,6 +250,21 @@ def answered(
             "unknown": report.unknown,
             "unmapped_dates": report.unmapped,
         },
+    }
+
+
+def spent(ended: Ended | None) -> dict[str, object]:
+    """What an answer took: tokens, and energy where it is known."""
+    usage, energy = (ended.usage, ended.energy) if ended else (None, None)
+    return {
+        "tokens": None
+        if usage is None
+        else {
+            "prompt": usage.prompt_tokens,
+            "completion": usage.completion_tokens,
+            "cached": usage.cached_tokens,
+        },
+        "energy": None if energy is None else energy.record(),
     }
 
 

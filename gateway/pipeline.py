@@ -49,6 +49,7 @@ from gateway.domain import (
     Usage,
     Verdict,
 )
+from gateway.engine.energy import Account
 from gateway.engine.port import Embedding, Engine, Generation
 from gateway.errors import (
     EngineError,
@@ -86,6 +87,7 @@ class Parts:
     protector: Protector
     policies: Callable[[], PolicySet]
     engine: Engine
+    account: Account
     guards: Mapping[str, Guard]
     recorder: Recorder
     pool: Executor
@@ -300,6 +302,7 @@ class Pipeline:
         """Steps 9 to 12. Whichever way it ends, an outcome is on record."""
         answers = Answers(case.ask.prompt, case.protected, self._new_tag, held=self._held(case))
         ends: Sequence[Chunk] = ()
+        before = self._parts.account.open()
         async with self._outcome_whatever(case):
             async with contextlib.aclosing(self._stream(case)) as stream:
                 async for chunk in stream:
@@ -309,7 +312,8 @@ class Pipeline:
             ends = await self._in_pool(self._complete, case, answers)  # 10
             reasons = tuple(end.finish for end in ends if end.finish is not None)
             usage = total([end.usage for end in ends if end.usage is not None])
-            await self._record.answered(case, Ended(reasons, usage, answers.report))
+            energy = self._parts.account.close(case.routed().model.name, usage, before)
+            await self._record.answered(case, Ended(reasons, usage, answers.report, energy))
         for end in ends:
             yield end
 
@@ -390,13 +394,15 @@ class Pipeline:
         case.operation = "embeddings"
         await self._decided(case, self._prepare_embedding)
         await self._record.intent(case)
+        before = self._parts.account.open()
         async with self._outcome_whatever(case):
             model, texts = case.routed().model, [m.content or "" for m in case.prompt.messages]
             embedded = await self._parts.engine.embed(
                 Embedding(model.name, texts, self._parts.deadline_s, ask.principal.id)
             )
             check_vectors(embedded.vectors, len(texts))
-            ended = Ended((FinishReason.STOP,), embedded.usage)
+            energy = self._parts.account.close(model.name, embedded.usage, before)
+            ended = Ended((FinishReason.STOP,), embedded.usage, energy=energy)
             await self._record.answered(case, ended)
         return Embeddings(
             receipt_id=self._record.receipt_id(case),

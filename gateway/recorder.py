@@ -120,6 +120,9 @@ class Recorder:
         case.closed = True
         features = {"finish": evidence.finish(ended.finishes)}
         await self._append(self._outcome(case, features, ended))
+        known = self._explanations.get(case.rid)
+        if known is not None:
+            self._explanations.keep(case.rid, {**known, **evidence.spent(ended)})
 
     async def failed(self, case: Case, error: GatewayError) -> None:
         """Put on record that there is no answer, unless an outcome is there already."""
@@ -246,7 +249,8 @@ class Recorder:
         explained = evidence.explanation(
             protected.findings, protected.decision, protected.categories
         )
-        self._explanations.keep(case.rid, explained)
+        if self._explanations.get(case.rid) is None:
+            self._explanations.keep(case.rid, explained)
         if case.ask.subject is not None:
             self._subjects.keep(case.rid, case.ask.subject)
         return self.owned_id(case.rid, case.ask.principal)

@@ -30,6 +30,7 @@ from gateway.domain import (
     Usage,
     Verdict,
 )
+from gateway.engine.energy import Account, Meter, Rates
 from gateway.engine.port import Embedded, Embedding, Generation
 from gateway.errors import BusyError
 from gateway.guards.port import Exchange, Guard
@@ -228,6 +229,7 @@ def ward(
             protector=Protector(Words(words), splice, home.clock, Categorizer()),
             policies=lambda: chosen,
             engine=engine,
+            account=Account(Meter(), Rates(6.25), lambda *_: None),
             guards=guards,
             recorder=Recorder(ledger, home.clock, site),
             pool=pool,

@@ -93,6 +93,15 @@ class Metrics:
             registry=self.registry,
         )
 
+    def watch(self, load: Callable[[], tuple[int, int]]) -> None:
+        """Show how many answers are being made, and how many wait, whenever somebody looks."""
+        running = Gauge(
+            "cloister_engine_running", "Answers that are being made now", registry=self.registry
+        )
+        running.set_function(lambda: load()[0])
+        waiting = Gauge("cloister_engine_waiting", "Answers that wait", registry=self.registry)
+        waiting.set_function(lambda: load()[1])
+
     def generated(self, usage: Usage, energy: Energy | None) -> None:
         """Count the tokens of one answer, and its energy where that is known."""
         self._tokens.labels("prompt").inc(usage.prompt_tokens)

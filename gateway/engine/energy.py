@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -118,7 +118,9 @@ class Meter:
         return bool(self._ranges)
 
     def read(self) -> Reading:
-        """Read all counters now; a few file reads, microseconds each."""
+        """Read all counters that may be read; a few files, microseconds each."""
+        if not self.measures:
+            return Reading()
         packages = {}
         for zone in self._ranges:
             count = _number(zone / "energy_uj")
@@ -146,6 +148,27 @@ class Meter:
         except (OSError, ValueError, IndexError):
             return 0.0
         return ticks / self._tick
+
+
+class Account:
+    """What answers take, told to ``count`` by model. One for the gateway."""
+
+    def __init__(
+        self, meter: Meter, rates: Rates, count: Callable[[str, Usage, Energy | None], None]
+    ) -> None:
+        self._meter = meter
+        self._rates = rates
+        self._count = count
+
+    def open(self) -> Reading:
+        """The counters before a model is called."""
+        return self._meter.read()
+
+    def close(self, model: str, usage: Usage, start: Reading) -> Energy | None:
+        """Count a complete request; return its energy, None where it is not known."""
+        energy = energy_of(usage, self._meter.since(start), self._rates)
+        self._count(model, usage, energy)
+        return energy
 
 
 def _packages(powercap: Path) -> dict[Path, int]:

@@ -22,6 +22,7 @@ from gateway.domain import (
     Role,
     Usage,
 )
+from gateway.engine.energy import Account, Meter, Rates
 from gateway.engine.port import Embedded
 from gateway.guards.registry import ALL as GUARDS
 from gateway.pii.categories import Categorizer
@@ -81,6 +82,7 @@ def house(tmp_path):
             protector=Protector(Words(), splice, home.clock, Categorizer()),
             policies=lambda: PolicySet([load_policy(shipped("gdpr"))], []),
             engine=Model(),
+            account=Account(Meter(), Rates(6.25), lambda *_: None),
             guards=GUARDS,
             recorder=Recorder(ledger, home.clock, site),
             pool=pool,

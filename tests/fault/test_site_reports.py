@@ -19,6 +19,7 @@ from audit.record import parse
 from audit.seal import open_entry
 from gateway import recorder
 from gateway.domain import Principal, Purpose, Role
+from gateway.engine.energy import Account, Meter, Rates
 from gateway.errors import DetectorError, NotFoundError, RequestError
 from gateway.guards.registry import ALL as GUARDS
 from gateway.pii.categories import Categorizer
@@ -91,6 +92,7 @@ def gateway(home, detector):
                 protector=Protector(detector, splice, home.clock, Categorizer()),
                 policies=lambda: PolicySet([load_policy(shipped("gdpr"))], []),
                 engine=None,
+                account=Account(Meter(), Rates(6.25), lambda *_: None),
                 guards=GUARDS,
                 recorder=Recorder(ledger, home.clock, site),
                 pool=pool,
