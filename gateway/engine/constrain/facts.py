@@ -23,7 +23,7 @@ _MAX_CHAIN: Final = 6
 # \p{N}: digits of any script, fractions, superscripts, roman numerals that are one character.
 _ALNUM: Final = r"[\p{L}\p{M}\p{N}_]"
 _JOINERS: Final = r"\-\u2010\u2011\u2012\u2013\u2014\u2212./'\u2019\u00b7\\"
-_DIGIT_JOINERS: Final = r":,+*×^=~@#&"
+_DIGIT_JOINERS: Final = r":,+*\u00d7^=~@#&"
 _RUN: Final = rf"{_ALNUM}+(?:(?:[{_JOINERS}]|(?<=\p{{N}})[{_DIGIT_JOINERS}](?=\p{{N}})){_ALNUM}+)*"
 _GROUPED: Final = rf"\p{{Nd}}{{1,3}}(?:[ \u00a0\u202f]\p{{Nd}}{{3}})+(?!{_ALNUM})"
 _MINUS: Final = r"\-\u2212\u2013"

@@ -61,7 +61,7 @@ def call_form(
             _NO_ARGUMENTS if tool.parameters is None else tool.parameters,
             placeholders,
             strict=bool(tool.strict),
-            param=f"tools[{index}].function.parameters",
+            param="tools",
             tag=f"t{index}s",
         )
         for index, tool in enumerate(tools)

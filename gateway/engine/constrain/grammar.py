@@ -17,7 +17,7 @@ from gateway.errors import RequestError, UnsupportedParameterError
 JSON_KINDS: Final = frozenset(["json_object", "json_schema"])
 MAX_DEPTH: Final = 64  # of JSON that an answer may nest; the gateway reads no deeper
 _MAX_TOOLS: Final = 128
-_SCHEMA: Final = "response_format.json_schema.schema"
+_FORMAT: Final = "response_format"
 _KEYWORDS: Final = {
     "oneOf": "oneOf",
     "pattern": "pattern",
@@ -80,6 +80,13 @@ class Draft:
 
 def write(prompt: Prompt, placeholders: frozenset[str], dialect: Dialect) -> Draft | None:
     """Write the grammar of ``prompt``'s answer. Pure. Raises: as ``Grammars.grammar_for``."""
+    try:
+        return _written(prompt, placeholders, dialect)
+    except UnicodeEncodeError:
+        raise RequestError("The prompt holds half a surrogate pair.") from None
+
+
+def _written(prompt: Prompt, placeholders: frozenset[str], dialect: Dialect) -> Draft | None:
     known = sorted(placeholders)
     tools = _callable(prompt)
     answer, checks, nesting = _answer(prompt, placeholders, known)
@@ -130,8 +137,8 @@ def _answer(
     if wanted.kind not in JSON_KINDS:
         return "", (), 0
     schema = wanted.schema if wanted.kind == "json_schema" else None
-    form = forms.json_form(schema, known, strict=bool(wanted.strict), param=_SCHEMA)
-    checks = ((_SCHEMA, tuple(map(envelope.source, form.checks))),)
+    form = forms.json_form(schema, known, strict=bool(wanted.strict), param=_FORMAT)
+    checks = ((_FORMAT, tuple(map(envelope.source, form.checks))),)
     return f"answer: {form.json}\n", checks, MAX_DEPTH
 
 

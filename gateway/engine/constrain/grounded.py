@@ -32,7 +32,9 @@ _QUOTED_ROLES: Final = frozenset(["system", "developer", "user", "tool"])
 """Whose texts hold facts. What the model itself said before is no source for what it says now."""
 
 _LETTER: Final = r"\p{L}\p{M}_"
+_APOSTROPHES: Final = r"'\u2019"
 _SPACE: Final = r" \t\u00a0\u202f"
+_PAIRS: Final = ('""', "“”", "„“", "„”", "»«", "‹›")  # noqa: RUF001
 _OPENERS: Final = r"(\[{*|"
 _MARKS: Final = "\"“”„‟«»‹›＂「」『』‘‚'’<＜"  # noqa: RUF001 - look-alikes are meant
 _NOTHING: Final = "/[a&&b]/"  # matches no text
@@ -40,7 +42,7 @@ _GAP = "\0"  # stands for a space in a trie
 _TOUCH = "\1"  # stands for a space or none
 
 _RULES: Final = r"""
-WORD: /[LETTER]+(?:['’][LETTER]+)*['’]?/
+WORD: /[LETTER]+(?:[APOSTROPHES][LETTER]+)*[APOSTROPHES]?/
 OPEN: /[\sOPENERS]/
 BREAK: /[\n\rOPENERS]/
 GAP: /[SPACE]+/
@@ -75,6 +77,7 @@ def _common() -> str:
     text = _RULES
     for name, value in (
         ("LETTER", _LETTER),
+        ("APOSTROPHES", _APOSTROPHES),
         ("OPENERS", _OPENERS),
         ("SPACE", _SPACE),
         ("MARKSSIGNS", re.escape(_MARKS + SIGNS)),
@@ -86,7 +89,9 @@ def _common() -> str:
 
 def _place(facts: Facts) -> str:
     known = " | ".join(map(json.dumps, facts.placeholders))
-    return rf"PLACE: ({known}) /(?:['’][{_LETTER}]*)?/" if known else f"PLACE: {_NOTHING}"
+    return (
+        rf"PLACE: ({known}) /(?:[{_APOSTROPHES}][{_LETTER}]*)?/" if known else f"PLACE: {_NOTHING}"
+    )
 
 
 def _quote(spans: Sequence[tuple[str, ...]]) -> str:
@@ -97,14 +102,13 @@ def _quote(spans: Sequence[tuple[str, ...]]) -> str:
         for number, span in enumerate(spans)
     ]
     lines.append("SPAN: " + " | ".join(f"SPAN{number}" for number in range(len(spans))))
-    lines.append(
-        r"""QUOTE: "\"" SPAN "\"" | "“" SPAN "”" | "„" SPAN /[“”]/ | "»" SPAN "«" | "‹" SPAN "›" """
-        r"""| "«" /[ \u00a0\u202f]?/ SPAN /[ \u00a0\u202f]?/ "»" """
-    )
+    pairs = [f"{json.dumps(left)} SPAN {json.dumps(right)}" for left, right in _PAIRS]
+    pairs.append(r'"\u00ab" /[ \u00a0\u202f]?/ SPAN /[ \u00a0\u202f]?/ "\u00bb"')
+    lines.append("QUOTE: " + " | ".join(pairs))
     return "\n".join(lines)
 
 
-# --- facts -----------------------------------------------------------------------------------------
+# --- facts ---------------------------------------------------------------------------------------
 
 
 def _fact(chains: Sequence[Chain]) -> str:
