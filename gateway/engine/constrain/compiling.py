@@ -25,7 +25,7 @@ _BYTES: Final = 256
 # Does once what every grammar needs, before one comes.
 _FIRST: Final = '{"grammars": [{"lark_grammar": "start: %json {}"}]}'
 
-_PLACE: Final = re.compile(r"\A\s*at \d+\(\d+\): ")  # "at 1(8): "
+_PLACE: Final = re.compile(r"\A\s*at \d+\(\d+\): (?:failed to compile JSON schema: )?")
 # How llguidance's messages begin. They go on with texts of the schema, so none leaves this process.
 _WHY: Final[tuple[tuple[str, Verdict], ...]] = (
     ("Unsatisfiable schema", "contradiction"),
