@@ -13,6 +13,7 @@ from gateway.engine.constrain.dialects import Dialect
 from gateway.engine.constrain.envelope import CLOSE, OPEN, Envelope
 
 ANY: Final = "/(?s:.*)/"
+ALONE: Final = "BODY: ANSWER\n"
 
 
 def required(dialect: Dialect, call: str, *, parallel: bool, depth: int) -> Envelope:
@@ -40,6 +41,13 @@ def optional(dialect: Dialect, call: str, *, parallel: bool, answer: str) -> Env
     spelled = f"start: upto rest | free\nupto[lazy]: {ANY} {opening}\nfree: {ANY}\n{rules}"
     token = f"start: FREE | FREE calls\nFREE: {ANY} & ~({ANY} {opening} {ANY})\n{rules}"
     return _envelope(dialect, spelled, token, 0)
+
+
+def told_apart(dialect: Dialect) -> str:
+    """Define ``BODY``: what of the terminal ``ANSWER`` cannot be taken for a call."""
+    if not dialect.opening:
+        return "BODY: ANSWER & /([^{\\s](?s:.*))?/\n"
+    return f"BODY: ANSWER & ~({ANY} {json.dumps(dialect.opening)} {ANY})\n"
 
 
 def _envelope(dialect: Dialect, spelled: str, token: str, depth: int) -> Envelope:

@@ -89,7 +89,10 @@ def write(prompt: Prompt, placeholders: frozenset[str], dialect: Dialect) -> Dra
 def _written(prompt: Prompt, placeholders: frozenset[str], dialect: Dialect) -> Draft | None:
     known = sorted(placeholders)
     tools = _callable(prompt)
+    auto = bool(tools) and prompt.tool_choice in (None, "auto")
     answer, checks, nesting = _answer(prompt, placeholders, known)
+    if prompt.response_format.kind == "grounded":
+        answer += calling.told_apart(dialect) if auto else calling.ALONE
     if not tools:
         if not answer:
             return None
@@ -98,13 +101,11 @@ def _written(prompt: Prompt, placeholders: frozenset[str], dialect: Dialect) -> 
     parallel = prompt.parallel_tool_calls is not False
     form = forms.call_form(tools, known, dialect, parallel=parallel)
     checks = (*checks, ("tools", tuple(map(envelope.source, form.checks))))
-    if prompt.tool_choice in (None, "auto"):
+    if auto:
         if nesting and not dialect.opening:
             raise UnsupportedParameterError(
                 "This model's tool calls cannot be told from a JSON answer.", param="tools"
             )
-        if answer and not dialect.opening:
-            answer = answer.replace("answer: ANSWER", "answer: ANSWER & /([^{\\s](?s:.*))?/")
         whole = calling.optional(dialect, form.json, parallel=parallel, answer=answer)
     else:
         whole = calling.required(dialect, form.json, parallel=parallel, depth=MAX_DEPTH)
@@ -133,7 +134,7 @@ def _answer(
     """Rules that define ``answer``, what they need compiled, and how deeply they may nest."""
     wanted = prompt.response_format
     if wanted.kind == "grounded":
-        return f"answer: ANSWER\n{grounded.rules(prompt, placeholders)}", (), 0
+        return f"answer: BODY\n{grounded.rules(prompt, placeholders)}", (), 0
     if wanted.kind not in JSON_KINDS:
         return "", (), 0
     schema = wanted.schema if wanted.kind == "json_schema" else None
