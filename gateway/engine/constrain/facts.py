@@ -15,7 +15,7 @@ from typing import Final
 
 import regex
 
-from gateway.engine.constrain.units import SIGNS, UNITS
+from gateway.engine.constrain.units import CURRENCIES, SIGNS, UNITS
 
 MAX_FACT: Final = 96  # characters; a longer run can be quoted, not used
 _MAX_CHAIN: Final = 6
@@ -25,15 +25,20 @@ _ALNUM: Final = r"[\p{L}\p{M}\p{N}_]"
 _JOINERS: Final = r"\-\u2010\u2011\u2012\u2013\u2014\u2212./'\u2019\u00b7\\"
 _DIGIT_JOINERS: Final = r":,+*\u00d7^=~@#&"
 _RUN: Final = rf"{_ALNUM}+(?:(?:[{_JOINERS}]|(?<=\p{{N}})[{_DIGIT_JOINERS}](?=\p{{N}})){_ALNUM}+)*"
-_GROUPED: Final = rf"\p{{Nd}}{{1,3}}(?:[ \u00a0\u202f]\p{{Nd}}{{3}})+(?!{_ALNUM})"
+_GROUPED: Final = (
+    r"\p{Nd}{1,3}(?:[ \u00a0\u202f]\p{Nd}{3})+(?:[.,]\p{Nd}+)?"
+    rf"(?![{_JOINERS}{_DIGIT_JOINERS}]?{_ALNUM})"
+)
 _MINUS: Final = r"\-\u2212\u2013"
-_SIGN: Final = rf"[{_MINUS}+±]?[{re.escape(SIGNS)}]?"
+_NOTE: Final = r"[§#№~≈≥≤>=]"  # before a number it changes the meaning, and belongs to it
+_SIGN: Final = rf"{_NOTE}?[{_MINUS}+±]?[{re.escape(CURRENCIES)}]?"
 _LINK: Final = regex.compile(
-    rf"(?:(?<![\p{{L}}\p{{M}}\p{{N}}_.,/:)\]])[{_MINUS}+±](?=[{re.escape(SIGNS)}]?\p{{N}}))?"
-    rf"(?:[{re.escape(SIGNS)}](?=\p{{N}}))?(?:{_GROUPED}|{_RUN})|[{re.escape(SIGNS)}](?:{_RUN})?"
+    rf"(?:{_NOTE}(?={_SIGN}\p{{N}}))?"
+    rf"(?:(?<![\p{{L}}\p{{M}}\p{{N}}_.,/:)\]])[{_MINUS}+±](?=[{re.escape(CURRENCIES)}]?\p{{N}}))?"
+    rf"(?:[{re.escape(CURRENCIES)}](?=\p{{N}}))?(?:{_GROUPED}|{_RUN})|[{re.escape(SIGNS)}](?:(?=\p{{L}}){_RUN})?"
 )
 _DIGIT: Final = regex.compile(r"\p{N}")
-_UNSIGNED: Final = regex.compile(rf"[+±]?[{re.escape(SIGNS)}]?(?=\p{{N}})")
+_UNSIGNED: Final = regex.compile(rf"{_NOTE}?[+±]?[{re.escape(CURRENCIES)}]?(?=[{_MINUS}]?\p{{N}})")
 _NUMBER_AND_UNIT: Final = regex.compile(
     rf"({_SIGN}(?:\p{{N}}[\p{{N}}.,]*)?\p{{N}})-?(\p{{L}}[\p{{L}}\p{{M}}]*(?:[/·.^-].*)?)"
 )
@@ -86,25 +91,31 @@ def _chains(text: str) -> Iterator[Chain]:
     for sequence in _sequences(text):
         for start, link in enumerate(sequence):
             rest = sequence[start + 1 : start + _MAX_CHAIN]
+            begun: list[Chain] = []
             if has_digit(link):
-                yield (link,)
-                yield from _also(link)
-            elif not (link in SIGNS and rest and has_digit(rest[0])):  # "€ 50"
-                continue
-            for end in range(1, len(rest) + 1):
-                yield (link, *rest[:end])
+                begun = [(link,), *_also(link)]
+                yield from _number_of(link)
+            elif link in SIGNS and rest and has_digit(rest[0]):  # "€ 50"
+                begun = [(link, rest.pop(0))]
+            for head in begun:
+                yield from ((*head, *rest[:end]) for end in range(len(rest) + 1))
 
 
 def _also(link: str) -> Iterator[Chain]:
-    """Other ways to write a fact, or a part of it that is one by itself."""
+    """Other ways to write a fact that say the same, or less."""
     sign = _UNSIGNED.match(link)
     if sign is not None and sign.group():
         yield (link[sign.end() :],)  # "50" of "$50", never "81" of "-81"
     parts = _NUMBER_AND_UNIT.fullmatch(link)
+    if parts is not None and is_unit(parts[2]) and link == parts[1] + parts[2]:
+        yield parts[1], parts[2]  # "81mg" is "81 mg", too
+
+
+def _number_of(link: str) -> Iterator[Chain]:
+    """The number of a run that is one and its unit: "47" of "47-year-old"."""
+    parts = _NUMBER_AND_UNIT.fullmatch(link)
     if parts is not None and is_unit(parts[2]):
-        yield (parts[1],)  # "47" of "47-year-old"
-        if link == parts[1] + parts[2]:
-            yield parts[1], parts[2]  # "81mg" is "81 mg", too
+        yield (parts[1],)
 
 
 def _sequences(text: str) -> Iterator[list[str]]:

@@ -31,7 +31,10 @@ MAX_CHAINS: Final = 8_000
 _QUOTED_ROLES: Final = frozenset(["system", "developer", "user", "tool"])
 """Whose texts hold facts. What the model itself said before is no source for what it says now."""
 
-_LETTER: Final = r"\p{L}\p{M}_"
+# Not the letters that stand for others (full-width, mathematical), nor a mark without its letter,
+# nor what nobody sees: "81", a joiner without width and "g" would read as a number and its unit.
+_LETTER: Final = r"[[\p{L}_]--[\uff21-\uff5a\u2100-\u214f\u{1d400}-\u{1d7ff}]]"
+_UNSEEN: Final = r"\p{L}\p{M}\p{N}\p{C}\p{Sc}_\u2100-\u214f\u3300-\u33ff\uff05\ufe6a"
 _APOSTROPHES: Final = r"'\u2019"
 _SPACE: Final = r" \t\u00a0\u202f"
 _PAIRS: Final = ('""', "“”", "„“", "„”", "»«", "‹›")  # noqa: RUF001
@@ -42,12 +45,13 @@ _GAP = "\0"  # stands for a space in a trie
 _TOUCH = "\1"  # stands for a space or none
 
 _RULES: Final = r"""
-WORD: /[LETTER]+(?:[APOSTROPHES][LETTER]+)*[APOSTROPHES]?/
+LETTERS: /LETTER(?:LETTER|\p{M})*/
+WORD: LETTERS (/[APOSTROPHES]/ LETTERS)* /[APOSTROPHES]?/
 OPEN: /[\sOPENERS]/
 BREAK: /[\n\rOPENERS]/
 GAP: /[SPACE]+/
-MARK: /[^LETTER\p{N}\sOPENERSMARKSSIGNS]/
-OTHER: WORD & ~/(?i:UNITS)/
+MARK: /[^UNSEEN\sOPENERSMARKSSIGNS]/
+OTHER: WORD & ~/(?i:UNITS)[APOSTROPHES]?/
 REST: (MARK | PLACE | WORD)*
 FIRST: (WORD | MARK | PLACE | QUOTE) REST
 AFTER: OTHER ((MARK | PLACE) REST)? | (MARK | PLACE | QUOTE) REST
@@ -76,7 +80,8 @@ def rules(prompt: Prompt, placeholders: frozenset[str]) -> str:
 def _common() -> str:
     text = _RULES
     for name, value in (
-        ("LETTER", _LETTER),
+        ("UNSEEN", _UNSEEN),
+        ("/LETTER(?:LETTER|", f"/{_LETTER}(?:{_LETTER}|"),
         ("APOSTROPHES", _APOSTROPHES),
         ("OPENERS", _OPENERS),
         ("SPACE", _SPACE),
@@ -89,9 +94,7 @@ def _common() -> str:
 
 def _place(facts: Facts) -> str:
     known = " | ".join(map(json.dumps, facts.placeholders))
-    return (
-        rf"PLACE: ({known}) /(?:[{_APOSTROPHES}][{_LETTER}]*)?/" if known else f"PLACE: {_NOTHING}"
-    )
+    return rf"PLACE: ({known}) (/[{_APOSTROPHES}]/ LETTERS?)?" if known else f"PLACE: {_NOTHING}"
 
 
 def _quote(spans: Sequence[tuple[str, ...]]) -> str:
@@ -128,7 +131,8 @@ def _spelled(chain: Chain) -> list[str]:
     symbols: list[str] = []
     for number, link in enumerate(chain):
         if number:
-            touches = has_digit(chain[number - 1][-1]) and is_unit(link)
+            measures = is_unit(link) and ("/" in link or not has_digit(link))
+            touches = measures and has_digit(chain[number - 1][-1])
             symbols.append(_TOUCH if touches else _GAP)
         symbols += link
     return symbols

@@ -8,10 +8,13 @@ from __future__ import annotations
 
 from typing import Final
 
-SIGNS: Final = "%‰°℃℉€$£¥¢₹"
+CURRENCIES: Final = "€$£¥¢₹"
+"""Signs that may also stand before their number."""
+SIGNS: Final = "%‰°℃℉" + CURRENCIES
 """Signs that measure. In a grounded answer none of them stands anywhere but at its number."""
 
 _WORDS: Final = """
+º ºc ºf
 kg g mg ug µg μg mcg ng pg t lb lbs oz kilogram kilograms gram grams milligram milligrams
 microgram micrograms pound pounds ounce ounces kilogramme kilogrammes gramme grammes milligramme
 milligrammes microgramme microgrammes kilogramm gramm milligramm mikrogramm pfund unze unzen
