@@ -7,6 +7,7 @@ import random
 import pytest
 
 from gateway.engine.constrain.envelope import Envelope, write
+from gateway.engine.constrain.vocabulary import Vocabulary
 from tests import constraining
 
 WORD = write(Envelope('start: "ab" "c"?'))
@@ -82,3 +83,15 @@ def test_nesting_is_bounded_outside_strings_only():
     assert constraining.accepts(text, '[[["[[[[[\\"[[["]]]')
     assert constraining.accepts(text, "[[],[[]],[[]]]")
     assert not constraining.accepts(text, "[[[[", whole=False)
+
+
+@pytest.mark.parametrize("size", [287, 288, 289, 320])
+def test_a_mask_has_a_bit_for_each_token_whatever_their_number(size: int):
+    """In whole words of 32 bits, the last one filled up with zeros."""
+    pieces = [*(bytes([byte]) for byte in range(256)), b"<end>"]
+    pieces += [b"ab" + b"x" * number for number in range(size - len(pieces))]
+    words = Vocabulary(pieces, control=(), ends=(constraining.END,), tokenize=list)
+    constraint = words.constraint(write(Envelope("start: /abx*/")))
+    mask = constraint.mask()
+    assert len(mask) == words.mask_bytes == -(-size // 32) * 4
+    assert constraining.allowed(constraint) == [ord("a"), *range(257, size)]

@@ -21,13 +21,14 @@ class Envelope(msgspec.Struct, frozen=True):
     """``lark``, ``control``: grammars in llguidance's dialect of Lark.
 
     ``markers``: the texts of ``OPEN`` and ``CLOSE``. ``depth``: how deeply the JSON of the answer
-    may nest; 0 counts nothing.
+    may nest; 0 counts nothing. ``large``: the grammar grows with the prompt (``library.limits``).
     """
 
     lark: str
     markers: tuple[str, ...] = ()
     control: str = ""
     depth: int = 0
+    large: bool = False
 
     def __repr__(self) -> str:
         return "Envelope()"  # a grammar holds texts of the prompt

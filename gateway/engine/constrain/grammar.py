@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
+import msgspec
+
 from gateway.domain import Prompt, Tool
 from gateway.engine.constrain import calling, envelope, forms, grounded
 from gateway.engine.constrain.compiler import Compiler
@@ -91,12 +93,13 @@ def _written(prompt: Prompt, placeholders: frozenset[str], dialect: Dialect) -> 
     tools = _callable(prompt)
     auto = bool(tools) and prompt.tool_choice in (None, "auto")
     answer, checks, nesting = _answer(prompt, placeholders, known)
-    if prompt.response_format.kind == "grounded":
+    large = prompt.response_format.kind == "grounded"
+    if large:
         answer += calling.told_apart(dialect) if auto else calling.ALONE
     if not tools:
         if not answer:
             return None
-        whole = Envelope(f"start: answer\n{answer}", depth=nesting)
+        whole = Envelope(f"start: answer\n{answer}", depth=nesting, large=large)
         return Draft(Grammar(envelope.write(whole)), checks)
     parallel = prompt.parallel_tool_calls is not False
     form = forms.call_form(tools, known, dialect, parallel=parallel)
@@ -109,6 +112,7 @@ def _written(prompt: Prompt, placeholders: frozenset[str], dialect: Dialect) -> 
         whole = calling.optional(dialect, form.json, parallel=parallel, answer=answer)
     else:
         whole = calling.required(dialect, form.json, parallel=parallel, depth=MAX_DEPTH)
+    whole = msgspec.structs.replace(whole, large=large)
     return Draft(Grammar(envelope.write(whole), dialect), checks)
 
 

@@ -91,7 +91,8 @@ class Constraint:
         lark, shown = ("", {}) if envelope is None else resolve(envelope, vocabulary.control)
         self.shown: Mapping[int, bytes] = shown
         self._nesting = Nesting(0 if envelope is None else envelope.depth)
-        self._matcher = LLMatcher(vocabulary.native, source(lark), log_level=0, limits=limits())
+        bounds = limits(large=envelope is not None and envelope.large)
+        self._matcher = LLMatcher(vocabulary.native, source(lark), log_level=0, limits=bounds)
         self._failed = envelope is None or self._matcher.is_error()
 
     @property
@@ -128,7 +129,7 @@ class Constraint:
             return nothing
         if self.complete:
             return _bits(self._vocabulary.ends, len(nothing))
-        mask = self._matcher.compute_bitmask()
+        mask = self._matcher.compute_bitmask()[: len(nothing)]  # it may have a word more
         if self._matcher.is_error() or len(mask) != len(nothing) or not any(mask):
             self._failed = True
             return nothing
