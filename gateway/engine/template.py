@@ -4,6 +4,9 @@ A template is code that came with a model: it runs in Jinja's immutable sandbox,
 never sees what users wrote. Each content is a sentinel while the template runs; afterwards the
 text is cut at the sentinels, and the pieces say whether they are the template's (control tokens
 are parsed) or a user's (they are not). A user who writes ``<|im_end|>`` writes nine characters.
+
+Tools are users' text as well, but for the words of JSON Schema's own, which templates ask about. A
+template that knows no tools is given them, and earlier calls, in texts of ours (``described``).
 """
 
 from __future__ import annotations
@@ -16,10 +19,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, NoReturn
 
-from jinja2 import TemplateError
+import msgspec
+from jinja2 import TemplateError, pass_context
 from jinja2.ext import loopcontrols
+from jinja2.runtime import Context
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
+from gateway.engine.constrain.dialects import dialect_of
+from gateway.engine.constrain.keywords import ENFORCED, NOTES, TYPES
+from gateway.engine.described import ToolText, described
 from gateway.engine.wire import Turn
 
 # Without a template of its own a model gets the plainest form there is.
@@ -27,11 +35,13 @@ PLAIN: Final = (
     "{% for message in messages %}{{ message.role }}: {{ message.content }}\n{% endfor %}assistant:"
 )
 _MAX_RENDERED: Final = 1024 * 1024  # characters of template text, contents not counted
+_NONCE: Final = "cloister_nonce"
+_SCHEMA_WORDS: Final = ENFORCED | NOTES | frozenset(TYPES)
 
 
 # Jinja imports and looks up parts of itself only when they are needed; behind the wall that fails.
 _REHEARSAL: Final = (
-    "{%- macro m(x) -%}{{ x | tojson(indent=1) }}{%- endmacro -%}"
+    "{%- macro m(x) -%}{{ x | tojson(indent=1) }}{%- endmacro -%}{{ m(tools) }}"
     "{% for a in messages if a %}{{ 'x\\n' + m(a.role) | trim }}{% break %}{% endfor %}"
     "{% set n = namespace(k='\u00e9') %}{{ n.k }}"
 )
@@ -66,32 +76,40 @@ class ChatTemplate:
             self._template = environment.from_string(source or PLAIN)
         except (TemplateError, RecursionError):
             raise TemplateFailedError from None
+        self._knows_tools = dialect_of(source).known
+        self._knows_calls = "tool_calls" in source
 
-    def render(self, turns: Sequence[Turn], nonce: str) -> list[Piece]:
+    def render(
+        self, turns: Sequence[Turn], nonce: str, tools: Sequence[ToolText] = ()
+    ) -> list[Piece]:
         """Return the prompt in pieces, generation prompt included.
 
         ``nonce`` is random text of letters and digits that no template holds.
 
         Raises:
-            TemplateFailedError: the template refused these roles, failed, or left a content out.
+            TemplateFailedError: the template refused these roles, failed, or left a content or a
+                tool out.
         """
-        contents: list[str] = []
-
-        def hide(text: str) -> str:
-            contents.append(text)
-            return f"{nonce}x{len(contents) - 1}x"
-
-        messages = [_message(turn, hide) for turn in turns]
-        needed = {message["content"] for message in messages if message["content"]}
+        if not self._knows_tools and (tools or not self._knows_calls):
+            turns, tools = described(turns, tools), ()
+        hidden = _Hidden(nonce)
+        messages = [_message(turn, hidden) for turn in _renumbered(turns)]
+        needed = [message["content"] for message in messages if message["content"]]
+        shown = [_tool(tool, hidden) for tool in tools]
+        needed += [tool["function"]["name"] for tool in shown]
         try:
             text = self._template.render(
-                messages=messages, add_generation_prompt=True, tools=None, documents=None
+                messages=messages,
+                add_generation_prompt=True,
+                tools=shown or None,
+                documents=None,
+                **{_NONCE: nonce},
             )
         except Exception:  # noqa: BLE001 - a template may fail in any way; none of them may show text
             raise TemplateFailedError from None
-        if len(text) > _MAX_RENDERED or not all(sentinel in text for sentinel in needed):
+        if len(text) > _MAX_RENDERED or not all(hidden.stands_in(text, one) for one in needed):
             raise TemplateFailedError
-        return _cut(text, nonce, contents)
+        return _cut(text, hidden)
 
 
 def rehearse() -> None:
@@ -103,7 +121,27 @@ def rehearse() -> None:
             ChatTemplate(broken, bos="", eos="").render([Turn("user", "")], "n")
 
 
-def _message(turn: Turn, hide: Any) -> dict[str, Any]:
+class _Hidden:
+    """Texts under their sentinels: NONCE x INDEX x, as they are; j for JSON.
+
+    ``_to_json`` turns the x of a sentinel in a JSON string into e: the text is escaped there. One
+    that is JSON itself loses its quotation marks.
+    """
+
+    def __init__(self, nonce: str) -> None:
+        self.nonce = nonce
+        self.texts: list[str] = []
+
+    def __call__(self, text: str, kind: str = "x") -> str:
+        self.texts.append(text)
+        return f"{self.nonce}{kind}{len(self.texts) - 1}{kind}"
+
+    def stands_in(self, text: str, sentinel: str) -> bool:
+        number = sentinel[len(self.nonce) + 1 : -1]
+        return sentinel in text or f"{self.nonce}e{number}e" in text
+
+
+def _message(turn: Turn, hide: _Hidden) -> dict[str, Any]:
     # An empty content stays empty: templates ask whether there is one.
     message: dict[str, Any] = {
         "role": turn.role,
@@ -112,32 +150,77 @@ def _message(turn: Turn, hide: Any) -> dict[str, Any]:
     if turn.name is not None:
         message["name"] = hide(turn.name)
     if turn.call_id is not None:
-        message["tool_call_id"] = hide(turn.call_id)
+        message["tool_call_id"] = turn.call_id
     if turn.calls:
         message["tool_calls"] = [
             {
-                "id": hide(identity),
+                "id": identity,
                 "type": "function",
-                "function": {"name": hide(name), "arguments": hide(arguments)},
+                "function": {"name": hide(name), "arguments": hide(arguments, "j")},
             }
             for identity, name, arguments in turn.calls
         ]
     return message
 
 
-def _cut(text: str, nonce: str, contents: Sequence[str]) -> list[Piece]:
+def _renumbered(turns: Sequence[Turn]) -> list[Turn]:
+    """The turns with call ids of ours: nine letters and digits, which every template takes."""
+    numbers: dict[str, str] = {}
+
+    def number(identity: str) -> str:
+        return numbers.setdefault(identity, f"call{len(numbers) + 1:05d}")
+
+    return [
+        msgspec.structs.replace(
+            turn,
+            calls=tuple((number(one), name, arguments) for one, name, arguments in turn.calls),
+            call_id=None if turn.call_id is None else number(turn.call_id),
+        )
+        for turn in turns
+    ]
+
+
+def _tool(tool: ToolText, hide: _Hidden) -> dict[str, Any]:
+    return {
+        "type": "function",
+        "function": {
+            "name": hide(tool.name),
+            "description": hide(tool.description or ""),
+            "parameters": _hide_in(json.loads(tool.parameters), hide),
+        },
+    }
+
+
+def _hide_in(value: Any, hide: _Hidden) -> Any:
+    """Every string hidden, but for the words of JSON Schema's own."""
+    if isinstance(value, dict):
+        return {
+            key if key in _SCHEMA_WORDS else hide(key): _hide_in(one, hide)
+            for key, one in value.items()
+        }
+    if isinstance(value, list):
+        return [_hide_in(one, hide) for one in value]
+    return hide(value) if isinstance(value, str) and value not in _SCHEMA_WORDS else value
+
+
+def _cut(text: str, hidden: _Hidden) -> list[Piece]:
     pieces: list[Piece] = []
-    parts = re.split(rf"{re.escape(nonce)}x(\d+)x", text)
-    for place, part in enumerate(parts):
-        ours = place % 2 == 0
-        piece = Piece(part, ours=True) if ours else Piece(contents[int(part)], ours=False)
-        if piece.text:
-            pieces.append(piece)
-    return pieces
+    parts = re.split(rf"{re.escape(hidden.nonce)}([xej])(\d+)\1", text)
+    for place in range(0, len(parts), 3):
+        pieces.append(Piece(parts[place], ours=True))
+        if place + 2 < len(parts):
+            content = hidden.texts[int(parts[place + 2])]
+            escaped = json.dumps(content, ensure_ascii=False)[1:-1]
+            pieces.append(Piece(escaped if parts[place + 1] == "e" else content, ours=False))
+    return [piece for piece in pieces if piece.text]
 
 
-def _to_json(value: Any, indent: int | None = None, **_: Any) -> str:
-    return json.dumps(value, ensure_ascii=False, indent=indent)
+@pass_context
+def _to_json(context: Context, value: Any, indent: int | None = None, **_: Any) -> str:
+    nonce = re.escape(str(context[_NONCE]))
+    text = json.dumps(value, ensure_ascii=False, indent=indent)
+    text = re.sub(rf'"({nonce}j\d+j)"', r"\1", text)
+    return re.sub(rf"({nonce})x(\d+)x", r"\1e\2e", text)
 
 
 def _refuse(_: object = None) -> NoReturn:

@@ -23,6 +23,7 @@ VIOLATIONS = {
     "home-of-sqlalchemy": ("audit/ledger.py", "import sqlalchemy"),
     "home-of-presidio": ("gateway/guards/port.py", "import presidio_analyzer"),
     "home-of-llama": ("gateway/pipeline.py", "import llama_cpp"),
+    "home-of-llguidance": ("gateway/pipeline.py", "import llguidance"),
     "home-of-yaml": ("gateway/policy/lint.py", "import ruamel.yaml"),
     "home-of-httpx": ("gateway/api/routes.py", "import httpx"),
     "home-of-jsonschema": ("gateway/api/routes.py", "import jsonschema"),
