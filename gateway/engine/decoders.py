@@ -16,12 +16,13 @@ from gateway.engine.answer import AnswerText
 from gateway.engine.extractive import ABSTAINED, Feed, Options, Scores, Walk
 
 if TYPE_CHECKING:
+    from gateway.engine.constrain.vocabulary import Constraint
     from gateway.engine.native import Model
     from gateway.engine.sampler import Sampler
 
 Say = Callable[[str, tuple[wire.Logprob, ...]], None]
-_TRIES: Final = 8
-"""Draws that a grammar may reject before all tokens are asked about: most ends after one."""
+_FEW: Final = 512
+"""Tokens that are drawn among rather than tried one after the other."""
 
 
 class Decoder(Protocol):
@@ -38,14 +39,6 @@ class Decoder(Protocol):
     def decide(self, row: int) -> Sequence[int] | None:
         """Use the logits behind the last token evaluated; return the tokens to evaluate next."""
         ...
-
-
-class Constraint(Protocol):
-    """What an answer may be: see ``constrain``."""
-
-    def allows(self, token: int) -> bool: ...
-    def mask(self) -> bytes: ...
-    def accept(self, token: int) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,44 +74,55 @@ class Writer:
 
     def decide(self, row: int) -> Sequence[int] | None:
         table = self._model.probabilities(row) if self._bounds.told >= 0 else None
-        token = self._draw(row)
+        token = self._sampler.draw(row) if self._constraint is None else self._held(row)
         if token is None or self._model.is_end(token):
-            self._end("stop")
+            self._end("length" if token is None else "stop")
             return None
         self.cost += 1
+        piece = self._piece(token)
         if table is not None:
             self._told.append(self._tell(token, table))
-        self._utter(self._text.feed(self._model.piece(token)))
+        self._utter(self._text.feed(piece))
         if self._text.stopped:
             self.finish = "stop"
+            return None
+        if self._constraint is not None and self._constraint.complete:
+            self._end("stop")
             return None
         if self.cost >= self._bounds.tokens:
             self._end("length")
             return None
         return (token,)
 
-    def _draw(self, row: int) -> int | None:
-        """Draw a token; None where nothing may follow.
+    def _piece(self, token: int) -> bytes:
+        shown = None if self._constraint is None else self._constraint.shown.get(token)
+        return self._model.piece(token) if shown is None else shown
 
-        Asking about one token is cheap, about all of them is not. A token that is rejected becomes
-        impossible and another is drawn: what comes out is as likely as among the allowed alone.
+    def _held(self, row: int) -> int | None:
+        """Draw a token that the grammar allows; None where there is none: the answer is cut off.
+
+        Asking about one token is cheap, about all of them is not: so the first is drawn freely.
+        Where many are allowed, one that is rejected becomes impossible and another is drawn: what
+        comes out is as likely as among the allowed alone.
         """
         constraint = self._constraint
-        if constraint is None:
-            return self._sampler.draw(row)
-        for _ in range(_TRIES):
-            token = self._sampler.draw(row)
-            if constraint.allows(token):
-                break
-            self._sampler.retract()
-            self._model.forbid(row, token)
-        else:
-            allowed = list(_bits(constraint.mask()))
-            if not allowed:
+        assert constraint is not None  # noqa: S101 - the caller has looked
+        token = self._sampler.draw(row)
+        if not constraint.allows(token):
+            mask = constraint.mask()
+            count = int.from_bytes(mask).bit_count()
+            if not count:
                 return None
-            token = self._sampler.draw_among(row, allowed)
-        constraint.accept(token)
-        return token
+            for _ in range(_FEW if count > _FEW else 0):
+                self._sampler.retract()
+                self._model.forbid(row, token)
+                token = self._sampler.draw(row)
+                if mask[token // 8] >> token % 8 & 1:
+                    break
+            else:
+                self._sampler.retract()
+                token = self._sampler.draw_among(row, list(_bits(mask)))
+        return token if constraint.accept(token) else None
 
     def _end(self, finish: wire.Finish) -> None:
         self._utter(self._text.close())

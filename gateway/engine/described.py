@@ -8,22 +8,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
 from typing import Final
 
 import msgspec
 
-from gateway.engine.wire import Turn
-
-
-@dataclass(frozen=True, slots=True)
-class ToolText:
-    """A tool as the child is told of it. ``parameters`` is JSON text of a schema."""
-
-    name: str = field(repr=False)
-    description: str | None = field(repr=False, default=None)
-    parameters: str = field(repr=False, default="{}")
-
+from gateway.engine.wire import ToolText, Turn
 
 _INTRODUCTION: Final = (
     "You may call these functions, described by name, purpose and JSON Schema of their arguments:"

@@ -13,6 +13,7 @@ from gateway.domain import ModelCard
 from gateway.engine import extractive, wire
 from gateway.engine.adapters import check_adapter
 from gateway.engine.child import Child, check_isolation
+from gateway.engine.constrain.dialects import DESCRIBED, dialect_of
 from gateway.engine.gguf_header import GgufHeader, Kind, read_header
 from gateway.engine.memory import UBATCH, Estimate, estimate
 from gateway.engine.model_file import (
@@ -71,6 +72,7 @@ class Keeper:
         self.broken: GatewayError | None = None
         self.cards: tuple[ModelCard, ...] = ()
         self.need = Estimate(0, 0, 0, 0)
+        self.dialect = DESCRIBED
         self.isolation = ""
 
     @property
@@ -89,9 +91,9 @@ class Keeper:
         Raises:
             ModelFileError: a file that is not what was added.
         """
-        self.cards, self.need = await asyncio.to_thread(self._inspect)
+        await asyncio.to_thread(self._inspect)
 
-    def _inspect(self) -> tuple[tuple[ModelCard, ...], Estimate]:
+    def _inspect(self) -> None:
         header = _header(self.spec)
         own = card(self.spec, header, self.spec.sha256)
         slots = self._limits.slots
@@ -103,7 +105,8 @@ class Keeper:
             check_adapter(found, header)
             need += estimate(found, 0, 0)
             cards.append(adapter_card(adapter, found.size_bytes, own))
-        return tuple(cards), need
+        self.cards, self.need = tuple(cards), need
+        self.dialect = dialect_of(header.template)
 
     async def start(self) -> None:
         """Load the model, unless it is; wait until it is.

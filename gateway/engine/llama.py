@@ -19,11 +19,14 @@ import asyncio
 import contextlib
 import sys
 from collections.abc import AsyncGenerator, Sequence
+from dataclasses import replace
 from typing import Literal
 
-from gateway.domain import Chunk, ModelCard, Prompt, Usage
+from gateway.domain import Chunk, Decoding, FinishReason, ModelCard, Prompt, Usage
 from gateway.engine import translate, wire
-from gateway.engine.keeper import Limits
+from gateway.engine.constrain.dialects import CallReader
+from gateway.engine.constrain.grammar import Grammars
+from gateway.engine.keeper import Keeper, Limits
 from gateway.engine.loading import Loader
 from gateway.engine.memory import budget_bytes
 from gateway.engine.model_file import ModelSpec
@@ -66,6 +69,7 @@ class LlamaEngine:
             for number, adapter in enumerate(changes)
         }
         self._loader = Loader(self._models, budget_bytes(0) if budget is None else budget)
+        self._grammars = Grammars(isolation)
         self._shared = shared
 
     async def start(self) -> None:
@@ -111,12 +115,17 @@ class LlamaEngine:
         name, adapter = self._place(generation.model)
         deadline = asyncio.get_running_loop().time() + generation.deadline_s
         prompt = generation.prompt
-        check_prompt(prompt)
         async with self._loader.using(name, deadline) as model:
-            if any(not card.writes for card in model.keeper.cards):
-                raise UnsupportedParameterError("This model only gives vectors.", param="model")
+            keeper = model.keeper
+            check_prompt(prompt, keeper)
+            grammar = None
+            if not _quotes(prompt, keeper):
+                grammar = await self._grammars.grammar_for(
+                    prompt, generation.placeholders, keeper.dialect
+                )
             manner = translate.Manner(
-                decoding=model.keeper.spec.decoding,
+                decoding=keeper.spec.decoding,
+                grammar=grammar.text if grammar else "",
                 scope=generation.cache_scope,
                 adapter=adapter,
                 shared=self._shared,
@@ -126,9 +135,11 @@ class LlamaEngine:
                 return translate.generate(identity, prompt, manner)
 
             answer = model.answer(make, prompt.sampling.n, generation.lane, deadline)
+            readers = [grammar.reader() if grammar else None for _ in range(prompt.sampling.n)]
             async with contextlib.aclosing(answer):
                 async for chunk in answer:
-                    yield chunk
+                    reader = readers[chunk.index]
+                    yield chunk if reader is None else _read(chunk, reader)
 
     async def embed(self, embedding: Embedding) -> Embedded:
         name, adapter = self._place(embedding.model)
@@ -150,7 +161,9 @@ class LlamaEngine:
 
     async def aclose(self) -> None:
         """End all children. Idempotent."""
-        await asyncio.gather(*(model.aclose() for model in self._models.values()))
+        await asyncio.gather(
+            self._grammars.aclose(), *(model.aclose() for model in self._models.values())
+        )
 
     def _place(self, name: str) -> tuple[str, int]:
         """The model that answers to a name, and which of its adapters. Raises UnknownModelError."""
@@ -167,17 +180,37 @@ def _floats(packed: bytes) -> Sequence[float]:
     return values
 
 
-def check_prompt(prompt: Prompt) -> None:
-    """Refuse what this engine cannot do, rather than ignore it.
+def _read(chunk: Chunk, reader: CallReader) -> Chunk:
+    """A piece of an answer that may hold calls: they come whole, with its end."""
+    text = reader.feed(chunk.text)
+    if chunk.finish is None:
+        return replace(chunk, text=text)
+    rest, calls = reader.finish()
+    called = bool(calls) and chunk.finish is FinishReason.STOP
+    finish = FinishReason.TOOL_CALLS if called else chunk.finish
+    return replace(chunk, text=text + rest, tool_calls=calls if called else (), finish=finish)
+
+
+def _quotes(prompt: Prompt, keeper: Keeper) -> bool:
+    kind = prompt.response_format.kind
+    return keeper.spec.decoding is Decoding.EXTRACTIVE or kind == "extractive"
+
+
+def check_prompt(prompt: Prompt, keeper: Keeper) -> None:
+    """Refuse what this model cannot do, rather than ignore it.
 
     Raises:
-        UnsupportedParameterError: tools, or a format that needs a grammar.
+        UnsupportedParameterError: anything but text, of an answer that only quotes; any answer, of
+            a model that only gives vectors.
     """
-    if prompt.tools:
-        raise UnsupportedParameterError("This model cannot call tools.", param="tools")
-    if prompt.tool_choice not in (None, "auto", "none"):
-        raise UnsupportedParameterError("This model cannot call tools.", param="tool_choice")
-    if prompt.response_format.kind not in ("text", "extractive"):
+    if any(not card.writes for card in keeper.cards):
+        raise UnsupportedParameterError("This model only gives vectors.", param="model")
+    if not _quotes(prompt, keeper):
+        return
+    if prompt.tools or prompt.tool_choice not in (None, "auto", "none"):
+        param = "tools" if prompt.tools else "tool_choice"
+        raise UnsupportedParameterError("An answer that only quotes calls no tools.", param=param)
+    if prompt.response_format.kind not in ("text", "extractive", "grounded"):
         raise UnsupportedParameterError(
-            "This model cannot be held to a JSON format.", param="response_format"
+            "An answer that only quotes is no JSON.", param="response_format"
         )

@@ -130,7 +130,10 @@ class Model:
 
         ``framed``: between the tokens that the model wants around a text.
         """
-        raw = text.encode("utf-8", "replace")
+        return self.cut_bytes(text.encode("utf-8", "replace"), special=special, framed=framed)
+
+    def cut_bytes(self, raw: bytes, *, special: bool = False, framed: bool = False) -> list[int]:
+        """As ``tokens``, of bytes that need not be whole characters."""
         size = len(raw) + 8
         room = (llama.llama_token * size)()
         count = llama.llama_tokenize(self._vocab, raw, len(raw), room, size, framed, special)
@@ -193,15 +196,12 @@ class Model:
                 return room.raw[:count]
             size = -count
 
-    def vocabulary(self) -> list[bytes | None]:
-        """Return the bytes of every token in the order of their ids; None for control tokens."""
-        control = llama.LLAMA_TOKEN_ATTR_CONTROL
-        return [
-            None
-            if llama.llama_vocab_get_attr(self._vocab, token) & control
-            else self._read_piece(token, special=False)
-            for token in range(self.words)
-        ]
+    def vocabulary(self) -> tuple[list[bytes], set[int]]:
+        """Return the bytes of every token by its id, of control tokens their names; and those."""
+        flag = llama.LLAMA_TOKEN_ATTR_CONTROL
+        every = range(self.words)
+        control = {t for t in every if llama.llama_vocab_get_attr(self._vocab, t) & flag}
+        return [self._read_piece(token, special=token in control) for token in every], control
 
     # --- sequences ---------------------------------------------------------------------------
 

@@ -27,8 +27,8 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from gateway.engine.constrain.dialects import dialect_of
 from gateway.engine.constrain.keywords import ENFORCED, NOTES, TYPES
-from gateway.engine.described import ToolText, described
-from gateway.engine.wire import Turn
+from gateway.engine.described import described
+from gateway.engine.wire import ToolText, Turn
 
 # Without a template of its own a model gets the plainest form there is.
 PLAIN: Final = (

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
 from gateway.engine import wire
 from gateway.engine.batch import Job
+from gateway.engine.constrain.vocabulary import Constraint, Vocabulary
 from gateway.engine.decoders import Bounds, Decoder, Quoter, Say, Writer
 from gateway.engine.extractive import Budget, Candidate, LabelForm, Options, chooser, quote
 from gateway.engine.sentences import Reading, read
@@ -37,6 +38,7 @@ class Desk:
     def __init__(self, model: Model, load: wire.Load) -> None:
         self._model = model
         self._ends = model.ends()
+        self._vocabulary: Vocabulary | None = None  # made when an answer is first held to a form
         self._abstention, self._separator = load.abstention, load.separator
         self._form = LabelForm(*load.form) if load.form else None
         self._template = ChatTemplate(
@@ -81,17 +83,30 @@ class Desk:
             raise UnfitError("bias")
         bounds = Bounds(ask.max_tokens or room, ask.stop, ask.logprobs)
         first = _seed(ask.seed)
+        held = [self._constraint(ask.grammar) for _ in range(ask.n)] if ask.grammar else []
 
         def decoder(index: int, say: Say) -> Decoder:
             sampler = self._model.sampler(ask, (first + index) % _SEEDS)
-            return Writer(self._model, sampler, bounds, say)
+            return Writer(self._model, sampler, bounds, say, held[index] if held else None)
 
         return self._job(ask, tokens, decoder, self._shared(ask, pieces, tokens))
+
+    def _constraint(self, grammar: str) -> Constraint:
+        """One answer under a grammar. Raises UnfitError: this vocabulary does not take it."""
+        if self._vocabulary is None:
+            pieces, control = self._model.vocabulary()
+            self._vocabulary = Vocabulary(
+                pieces, control=control, ends=self._ends, tokenize=self._model.cut_bytes
+            )
+        constraint = self._vocabulary.constraint(grammar)
+        if constraint.failed:
+            raise UnfitError("grammar")
+        return constraint
 
     def _pieces(self, ask: wire.Generate) -> list[Piece]:
         if ask.raw:
             return [Piece(turn.content, ours=False) for turn in ask.turns]
-        return self._render(ask.turns)
+        return self._render(ask.turns, ask.tools)
 
     def _shared(self, ask: wire.Generate, pieces: Sequence[Piece], tokens: Sequence[int]) -> int:
         """How many tokens the public turns at the beginning make.
@@ -177,9 +192,11 @@ class Desk:
             raise UnfitError("context")
         return room
 
-    def _render(self, turns: tuple[wire.Turn, ...]) -> list[Piece]:
+    def _render(
+        self, turns: tuple[wire.Turn, ...], tools: Sequence[wire.ToolText] = ()
+    ) -> list[Piece]:
         try:
-            return self._template.render(turns, f"c{os.urandom(12).hex()}")
+            return self._template.render(turns, f"c{os.urandom(12).hex()}", tools)
         except TemplateFailedError:
             raise UnfitError("template") from None
 

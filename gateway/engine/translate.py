@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -52,6 +53,7 @@ def generate(identity: int, prompt: Prompt, manner: Manner) -> wire.Generate:
         turns=turns,
         raw=prompt.raw,
         extractive=quotes,
+        tools=_tools(prompt),
         grammar=manner.grammar,
         stop=prompt.stop,
         max_tokens=sampling.max_tokens,
@@ -66,6 +68,19 @@ def generate(identity: int, prompt: Prompt, manner: Manner) -> wire.Generate:
         scope=manner.scope,
         shared=_shared(turns, manner.shared),
         adapter=manner.adapter,
+    )
+
+
+def _tools(prompt: Prompt) -> tuple[wire.ToolText, ...]:
+    if prompt.tool_choice == "none":
+        return ()
+    return tuple(
+        wire.ToolText(
+            tool.name,
+            tool.description,
+            json.dumps(tool.parameters or {}, ensure_ascii=False),
+        )
+        for tool in prompt.tools
     )
 
 

@@ -54,10 +54,22 @@ class Turn(msgspec.Struct, frozen=True):
     call_id: str | None = None
 
 
+class ToolText(msgspec.Struct, frozen=True):
+    """A tool as the model is told of it. ``parameters`` is JSON text of a schema."""
+
+    name: str
+    description: str | None = None
+    parameters: str = "{}"
+
+    def __repr__(self) -> str:
+        return "ToolText()"  # texts of the prompt
+
+
 class Generate(msgspec.Struct, frozen=True, tag=True, kw_only=True):
     """``temperature`` 0 is greedy; a ``seed`` of None is drawn by the child.
 
-    ``raw``: the one turn is continued as it stands. ``scope``: whose prefixes may be reused, ""
+    ``raw``: the one turn is continued as it stands. ``grammar``: as ``constrain.envelope`` writes
+    it; "" is free text. ``scope``: whose prefixes may be reused, ""
     nobody's; ``shared`` turns at the beginning are the same for all. ``adapter`` counts from 0, -1
     is none. ``logprobs``: how many alternatives are told of each token, -1: not even its own.
     """
@@ -66,6 +78,7 @@ class Generate(msgspec.Struct, frozen=True, tag=True, kw_only=True):
     turns: tuple[Turn, ...]
     raw: bool = False
     extractive: bool = False
+    tools: tuple[ToolText, ...] = ()
     grammar: str = ""
     stop: tuple[str, ...] = ()
     max_tokens: int | None = None

@@ -13,6 +13,7 @@ import time
 import types
 from collections import deque
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from gateway.engine.native import Model
 
 from gateway.engine import wall, wire
-from gateway.engine.batch import Batcher
+from gateway.engine.batch import Batcher, Job
 from gateway.engine.channel import Channel
 from gateway.engine.streams import Streams
 from gateway.engine.template import TemplateFailedError, rehearse
@@ -29,6 +30,7 @@ from gateway.engine.tokenizing import Desk, UnfitError
 _LIFETIME_S: Final = 600.0
 """How long what a conversation has computed may be reused (DESIGN §5)."""
 _IDLE_S: Final = 15.0
+_COMPILING_S: Final = 0.002
 
 
 class Worker:
@@ -43,6 +45,8 @@ class Worker:
         self._batcher = Batcher(model, self._streams, time.process_time)
         self._texts: deque[_Texts] = deque()
         self._embedder: Embedder | None = None
+        self._pool = ThreadPoolExecutor(1)
+        self._compiling: dict[int, Future[Job]] = {}
         self._clean = True
 
     def serve(self) -> None:
@@ -53,9 +57,10 @@ class Worker:
             NativeError: the context can no longer be relied on.
         """
         while True:
-            busy = self._batcher.busy or self._texts
-            for message in self._channel.receive(0 if busy else _IDLE_S):
+            for message in self._channel.receive(self._patience()):
                 self._take(message)
+            for identity in [one for one, job in self._compiling.items() if job.done()]:
+                self._add(identity, self._compiling.pop(identity).result)
             if self._batcher.busy:
                 self._clean = False
                 self._channel.send(self._batcher.step())
@@ -65,13 +70,19 @@ class Worker:
             if self._texts:
                 self._embed(self._texts[0])
 
+    def _patience(self) -> float:
+        """How long, in seconds, there is nothing to do but listen."""
+        if self._batcher.busy or self._texts:
+            return 0
+        return _COMPILING_S if self._compiling else _IDLE_S
+
     def _take(self, message: wire.ToChild) -> None:
         match message:
+            case wire.Generate(grammar=""):
+                self._add(message.id, lambda: self._desk.job(message))
             case wire.Generate():
-                try:
-                    self._batcher.add(self._desk.job(message))
-                except UnfitError as unfit:
-                    self._refuse(message.id, unfit)
+                # Compiling takes up to a tenth of a second and needs no lock: others go on.
+                self._compiling[message.id] = self._pool.submit(self._desk.job, message)
             case wire.Embed():
                 try:
                     texts = [self._desk.text(text) for text in message.texts]
@@ -80,11 +91,19 @@ class Worker:
                     self._refuse(message.id, unfit)
             case wire.Cancel():
                 self._batcher.cancel(message.id)
+                if self._compiling.pop(message.id, None) is not None:
+                    self._refuse(message.id, UnfitError("grammar"))
                 self._texts = deque(one for one in self._texts if one.id != message.id)
             case wire.Forget():
                 self._streams.forget()
             case wire.Load():
                 raise wire.WireError("A model is loaded once.")
+
+    def _add(self, identity: int, make: Callable[[], Job]) -> None:
+        try:
+            self._batcher.add(make())
+        except UnfitError as unfit:
+            self._refuse(identity, unfit)
 
     def _refuse(self, identity: int, unfit: UnfitError) -> None:
         self._channel.send(wire.Step(ended=(wire.Failed(identity, unfit.why),)))

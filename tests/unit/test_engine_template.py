@@ -6,9 +6,8 @@ import json
 
 import pytest
 
-from gateway.engine.described import ToolText
 from gateway.engine.template import PLAIN, ChatTemplate, Piece, TemplateFailedError
-from gateway.engine.wire import Turn
+from gateway.engine.wire import ToolText, Turn
 
 NONCE = "n0nce"
 
