@@ -226,7 +226,9 @@ async def test_text_that_spells_a_control_token_is_text(tmp_path: Path, marker: 
         (Prompt(HELLO.messages, response_format=ResponseFormat("json_schema")), "response_format"),
     ],
 )
-async def test_what_a_quoting_model_cannot_do_is_refused_by_name(labelled: Path, prompt: Prompt, param):
+async def test_what_a_quoting_model_cannot_do_is_refused_by_name(
+    labelled: Path, prompt: Prompt, param
+):
     """Never ignored: the parameter is named, and the child is not asked."""
     async with running(spec(labelled, decoding=Decoding.EXTRACTIVE)) as engine:
         with pytest.raises(UnsupportedParameterError) as caught:
