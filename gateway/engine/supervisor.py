@@ -17,10 +17,11 @@ from typing import Final
 
 from gateway.domain import Chunk
 from gateway.engine import translate, wire
-from gateway.engine.child import Asked, Child, Event, Gone
+from gateway.engine.child import Asked, Child
 from gateway.engine.keeper import Keeper, Limits
 from gateway.engine.lanes import Lanes
 from gateway.engine.model_file import ModelSpec
+from gateway.engine.visit import ChildGoneError, Late, Visit
 from gateway.errors import BusyError, EngineError, EngineTimeoutError, GatewayError, RequestError
 
 _AHEAD: Final = 2
@@ -39,27 +40,6 @@ class _Request:
     weight: int
     turn: asyncio.Future[Child]
     granted: bool = False
-
-
-@dataclass(slots=True, eq=False)
-class _Visit:
-    """A request in a child. ``ends``: how many of its answers have not ended yet."""
-
-    request: _Request
-    child: Child
-    id: int
-    events: asyncio.Queue[Event | _Late] = field(repr=False)
-    ends: int
-    began: float
-    late: asyncio.TimerHandle
-
-
-class _Late:
-    """Stands in the queue of a request whose deadline has passed."""
-
-
-class _ChildGoneError(Exception):
-    """The child has died under a request."""
 
 
 class Supervisor:
@@ -108,12 +88,12 @@ class Supervisor:
             visit = await self._enter(make, n, lane, deadline, again=attempt > 0)
             try:
                 while visit.ends:
-                    event = await self._next(visit)
+                    event = await visit.next()
                     if isinstance(event, wire.Vectors):
                         raise EngineError
                     told = True
                     yield translate.chunk(event)
-            except _ChildGoneError:
+            except ChildGoneError:
                 if told or attempt >= _RETRIES:
                     raise _death(visit.child) from None
             else:
@@ -127,8 +107,8 @@ class Supervisor:
         for attempt in itertools.count():
             visit = await self._enter(make, 1, lane, deadline, again=attempt > 0)
             try:
-                event = await self._next(visit)
-            except _ChildGoneError:
+                event = await visit.next()
+            except ChildGoneError:
                 if attempt >= _RETRIES:
                     raise _death(visit.child) from None
                 continue
@@ -146,7 +126,7 @@ class Supervisor:
 
     async def _enter(
         self, make: Callable[[int], Asked], weight: int, lane: str, deadline: float, *, again: bool
-    ) -> _Visit:
+    ) -> Visit:
         """Wait for a turn and send the request.
 
         Raises:
@@ -166,12 +146,12 @@ class Supervisor:
         except BaseException as error:
             self._lanes.remove(lane, request)
             if request.granted:
-                self._done(request)
+                self._done(lane, weight)
             if isinstance(error, TimeoutError):
                 raise EngineTimeoutError from None
             raise
 
-    def _visit(self, request: _Request, child: Child, deadline: float) -> _Visit:
+    def _visit(self, request: _Request, child: Child, deadline: float) -> Visit:
         """Send a request.
 
         Raises:
@@ -182,8 +162,9 @@ class Supervisor:
             events = child.ask(request.make(identity))
         except UnicodeEncodeError:
             raise RequestError("The prompt holds half a surrogate pair.") from None
-        late = loop.call_at(deadline, events.put_nowait, _Late())
-        return _Visit(request, child, identity, events, request.weight, loop.time(), late)
+        late = loop.call_at(deadline, events.put_nowait, Late())
+        lane, weight = request.lane, request.weight
+        return Visit(lane, weight, child, identity, events, weight, loop.time(), late)
 
     def _queue(self, request: _Request, *, again: bool) -> None:
         try:
@@ -223,67 +204,30 @@ class Supervisor:
             self._under_way += request.weight
             request.turn.set_result(child)
 
-    async def _next(self, visit: _Visit) -> wire.Said | wire.Done | wire.Vectors:
-        """Return the next event of a request.
-
-        Raises:
-            EngineTimeoutError: the deadline has passed.
-            GatewayError: the child cannot answer this.
-            _ChildGoneError: the child has died, or showed no life and was killed.
-        """
-        event = await visit.events.get()
-        match event:
-            case wire.Said():
-                return event
-            case wire.Done():
-                visit.ends -= 1
-                return event
-            case wire.Vectors():
-                visit.ends = 0
-                return event
-            case wire.Failed():
-                visit.ends = 0
-                raise translate.failure(event)
-            case Gone():
-                visit.ends = 0
-                raise _ChildGoneError
-            case _Late():
-                raise EngineTimeoutError
-
-    def _leave(self, visit: _Visit) -> None:
+    def _leave(self, visit: Visit) -> None:
         """Give the slot back, now or when the child has let go of it."""
         visit.late.cancel()
         if not visit.ends:
             took = asyncio.get_running_loop().time() - visit.began
             self._takes_s += (took - self._takes_s) / _MEMORY
             visit.child.release(visit.id)
-            self._done(visit.request)
+            self._done(visit.lane, visit.weight)
             return
         drain = asyncio.create_task(self._drain(visit))
         self._drains.add(drain)
         drain.add_done_callback(self._drains.discard)
 
-    def _done(self, request: _Request) -> None:
-        self._under_way -= request.weight
-        self._lanes.ended(request.lane)
+    def _done(self, lane: str, weight: int) -> None:
+        self._under_way -= weight
+        self._lanes.ended(lane)
         self._pump()
 
-    async def _drain(self, visit: _Visit) -> None:
-        """Cancel what is left of a request; end a child that does not let go of it."""
+    async def _drain(self, visit: Visit) -> None:
         try:
-            visit.child.cancel(visit.id)
-            async with asyncio.timeout(self._stall_s):
-                while visit.ends:
-                    match await visit.events.get():
-                        case wire.Done():
-                            visit.ends -= 1
-                        case wire.Failed() | wire.Vectors() | Gone():
-                            visit.ends = 0
-        except TimeoutError:
-            await visit.child.kill()
+            await visit.cancel(self._stall_s)
         finally:
             visit.child.release(visit.id)
-            self._done(visit.request)
+            self._done(visit.lane, visit.weight)
 
     def _retry_after(self) -> int:
         """Whole seconds until a request that comes now would find its turn, by what is known."""
