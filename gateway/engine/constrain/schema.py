@@ -18,7 +18,14 @@ from typing import Any, Final
 
 from gateway.engine.constrain import keywords as words
 from gateway.engine.constrain.finite import check_finite
-from gateway.engine.constrain.leaves import count, of_numbers, of_strings, pattern, types_of
+from gateway.engine.constrain.leaves import (
+    count,
+    is_exact,
+    of_numbers,
+    of_strings,
+    pattern,
+    types_of,
+)
 from gateway.engine.constrain.pointers import resolve
 from gateway.engine.constrain.refusals import cannot, contradiction, malformed, refused
 
@@ -153,6 +160,8 @@ class _Narrowing:
             raise malformed(self._param, "enum")
         if "const" in schema and "enum" in schema and schema["const"] not in schema["enum"]:
             raise contradiction(self._param)
+        if not is_exact(values):
+            raise cannot(self._param, "const" if "const" in schema else "enum")
         self._values += len(values)
         if self._values > MAX_VALUES:
             raise refused(self._param, "The schema enumerates too many values.")
