@@ -75,7 +75,7 @@ NUMBER = re.compile(
     r"\w*(?:(?:[-./'’·\\]|(?<=\d)[:,+*\u00d7^=~@#&](?=\d))\w+)*"
 )
 GROUPS = re.compile(
-    r"(?<![-\w.,/:^\u00d7+*=~@#&])(\d{1,3})((?:[ \u00a0\u202f]\d{3})+)"
+    r"(?<![-\w.,/:])(?<!\d[\u00d7^+*=~@#&])(\d{1,3})((?:[ \u00a0\u202f]\d{3})+)"
     r"(?=[.,]\d+(?![-/:.,]?\w)|(?![-/:.,]?\w))"
 )
 QUOTED = re.compile(r'"([^"]*)"|“([^”]*)”|„([^“”]*)[“”]|«([^»]*)»|»([^«]*)«|‹([^›]*)›')
@@ -111,7 +111,7 @@ def complaints(answer: str, texts: Sequence[str]) -> list[str]:
         for found in re.findall(r"<[^>\s]*>?", answer)
         if found not in PLACEHOLDERS or not any(found in text for text in texts)
     ]
-    free, sources = HOLE.sub(" ", answer), [HOLE.sub(" ", text) for text in texts]
+    free, sources = HOLE.sub(" ; ", answer), [HOLE.sub(" ; ", text) for text in texts]
     for found in QUOTED.finditer(free):
         span = next(group for group in found.groups() if group is not None).strip(" \u00a0\u202f")
         edges = [r"(?<!\w)" * span[:1].isalnum(), r"(?!\w)" * span[-1:].isalnum()]
@@ -227,6 +227,12 @@ def test_what_the_prompt_says_can_be_said_in_other_words(facts: list[str]):
         ("ab12 cd", "ab", True),
         ("ab12 cd", "cd12", False),
         ("", "1. First", False),
+        ("aspirin 81", "81 g\u0318", False),
+        ("aspirin 81", "81 g'", False),
+        ("aspirin 81", "81 \u200bg", False),
+        ("aspirin 81", "81\u2009g", False),
+        ("aspirin 81", "81 \uff47", False),
+        ("aspirin 81", "81 \u338e", False),
     ],
 )
 def test_examples(prompt: str, answer: str, fine: bool):

@@ -10,7 +10,7 @@ fact is ever made of parts of others, cut short or given another unit or sign:
     MARK    any other character that is no digit, quotation mark, ``<`` or sign of a unit
     FACT    a chain of ``facts.py``, between two words in exactly the ways it can be spaced
     QUOTE   a span of the prompt between quotation marks, from one boundary of words to another
-    OTHER   a word that is no unit: the only kind that may follow a fact
+    OTHER   a word that is no unit, nor one under stray accents: the only kind behind a fact
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ OPEN: /[\sOPENERS]/
 BREAK: /[\n\rOPENERS]/
 GAP: /[SPACE]+/
 MARK: /[^UNSEEN\sOPENERSMARKSSIGNS]/
-OTHER: WORD & ~/(?i:UNITS)[APOSTROPHES]?/
+OTHER: WORD & ~/(?i:UNITS)[APOSTROPHES]?/ & ~/(?s:.*)[\p{Latin}\u00b5\u03bc]\p{M}(?s:.*)/
 REST: (MARK | PLACE | WORD)*
 FIRST: (WORD | MARK | PLACE | QUOTE) REST
 AFTER: OTHER ((MARK | PLACE) REST)? | (MARK | PLACE | QUOTE) REST

@@ -16,6 +16,17 @@ from gateway.engine.constrain.refusals import cannot, malformed
 MAX_LENGTH: Final = 20_000  # characters that must or may be counted
 MAX_PATTERN: Final = 1_000  # characters
 _MAX_DIGITS: Final = 40  # of a bound, written out
+_EXACT: Final = 2**53
+"""The compiler of grammars reads numbers as doubles: a larger integer becomes its neighbour."""
+
+
+def is_exact(value: object) -> bool:
+    """Whether every integer in ``value``, any JSON, is read as what it is."""
+    if isinstance(value, Mapping):
+        return all(map(is_exact, value.values()))
+    if isinstance(value, list | tuple):
+        return all(map(is_exact, value))
+    return not isinstance(value, int) or abs(value) <= _EXACT
 
 
 def types_of(schema: Mapping[str, Any], param: str) -> tuple[str, ...]:
@@ -58,9 +69,10 @@ def of_strings(schema: Mapping[str, Any], param: str) -> dict[str, Any]:
     if "pattern" in schema:
         own["pattern"] = pattern(schema["pattern"], "pattern", param)
     if "format" in schema:
-        if schema["format"] not in words.FORMATS:
+        named = schema["format"]
+        if not isinstance(named, str) or named not in words.FORMATS:
             raise cannot(param, "format")
-        own["format"] = schema["format"]
+        own["format"] = named
     return own
 
 
@@ -73,7 +85,7 @@ def of_numbers(schema: Mapping[str, Any], param: str) -> dict[str, Any]:
     for keyword, value in own.items():
         if isinstance(value, bool) or not isinstance(value, int | float):
             raise malformed(param, keyword)
-        if abs(value) >= 10**_MAX_DIGITS or not math.isfinite(value):
+        if not is_exact(value) or abs(value) >= 10**_MAX_DIGITS or not math.isfinite(value):
             raise cannot(param, keyword)
         if keyword == "multipleOf" and value <= 0:
             raise malformed(param, keyword)

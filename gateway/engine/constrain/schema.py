@@ -15,11 +15,18 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
-from urllib.parse import unquote
 
 from gateway.engine.constrain import keywords as words
 from gateway.engine.constrain.finite import check_finite
-from gateway.engine.constrain.leaves import count, of_numbers, of_strings, pattern, types_of
+from gateway.engine.constrain.leaves import (
+    count,
+    is_exact,
+    of_numbers,
+    of_strings,
+    pattern,
+    types_of,
+)
+from gateway.engine.constrain.pointers import resolve
 from gateway.engine.constrain.refusals import cannot, contradiction, malformed, refused
 
 MAX_DEPTH: Final = 20  # schemas within schemas
@@ -153,6 +160,8 @@ class _Narrowing:
             raise malformed(self._param, "enum")
         if "const" in schema and "enum" in schema and schema["const"] not in schema["enum"]:
             raise contradiction(self._param)
+        if not is_exact(values):
+            raise cannot(self._param, "const" if "const" in schema else "enum")
         self._values += len(values)
         if self._values > MAX_VALUES:
             raise refused(self._param, "The schema enumerates too many values.")
@@ -262,23 +271,8 @@ class _Narrowing:
         name = self._names.get(pointer)
         if name is None:
             name = self._names[pointer] = f"{self._tag}{len(self._names)}"
-            self._waiting.append((name, self._resolve(pointer)))
+            self._waiting.append((name, resolve(self._document, pointer, self._param)))
         return f"#/$defs/{name}"
-
-    def _resolve(self, pointer: str) -> object:
-        """RFC 6901, from the root of the document."""
-        target: Any = self._document
-        if pointer != "#" and not pointer.startswith("#/"):
-            raise cannot(self._param, "$ref")
-        for part in pointer.split("/")[1:]:
-            key = unquote(part).replace("~1", "/").replace("~0", "~")
-            if isinstance(target, Mapping) and key in target:
-                target = target[key]
-            elif isinstance(target, list | tuple) and key.isdecimal() and int(key) < len(target):
-                target = target[int(key)]
-            else:
-                raise malformed(self._param, "$ref")
-        return target
 
     # --- values ----------------------------------------------------------------------------------
 
