@@ -101,6 +101,7 @@ async def _storm(gateway: Gateway, model: str, texts: Texts) -> tuple[float, str
     key = gateway.keys["clinician"]
     one = await Connection.open(gateway.port, key)
     alone = [(await one.chat(body)).first_s for body in bodies(texts.take(100, 5), model)]
+    await one.close()
     connections = [await Connection.open(gateway.port, key) for _ in range(CLIENTS)]
     for connection, text in zip(connections, texts.take(100, CLIENTS), strict=True):
         connection.send(chat_body(text, model=model, tokens=LONG_ANSWER))
@@ -116,6 +117,7 @@ async def _storm(gateway: Gateway, model: str, texts: Texts) -> tuple[float, str
         return (time.perf_counter() - gone) * 1000, f"gauges, {told:.0f} held before"
     one = await Connection.open(gateway.port, key)
     first_s = (await one.chat(next_body)).first_s
+    await one.close()
     late = max(0.0, first_s - percentile(alone, 0.5))
     return late * 1000, "no gauges; how much later than alone the next request's first token came"
 

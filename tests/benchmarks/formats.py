@@ -62,7 +62,7 @@ async def _second_turn(port: int, key: str, model: str, texts: Texts) -> tuple[i
     turns.append({"role": "assistant", "content": connection.text()})
     turns.append({"role": "user", "content": "What is to be done in the next week?"})
     after = await connection.chat(chat_body(turns, model=model, tokens=ANSWER))
-    connection.vanish()
+    await connection.close()
     if after.cached_tokens is None:
         raise NotMeasuredError("the usage has no prompt_tokens_details.cached_tokens")
     # The last token of an answer is chosen and not computed: it is new to the cache.
@@ -97,7 +97,7 @@ async def _refused(gateway: Gateway, model: str, held: Mapping[str, object]) -> 
     except RefusedError as error:
         return error.status
     finally:
-        connection.vanish()
+        await connection.close()
     return 0
 
 

@@ -102,6 +102,7 @@ class Connection(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._received: list[bytes] = []
         self._times = [0.0, 0.0, 0.0]  # sent, first text, end
+        self._lost = asyncio.Event()
         self.begun: asyncio.Future[None]
         self.ended: asyncio.Future[None]
 
@@ -164,6 +165,11 @@ class Connection(asyncio.Protocol):
         if self._transport is not None:
             self._transport.abort()
 
+    async def close(self) -> None:
+        """Be gone, and wait until the socket is closed."""
+        self.vanish()
+        await self._lost.wait()
+
     # --- asyncio.Protocol ---------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -181,6 +187,7 @@ class Connection(asyncio.Protocol):
             self._end()
 
     def connection_lost(self, exc: Exception | None) -> None:
+        self._lost.set()
         if hasattr(self, "ended"):
             self._end()
 
@@ -215,12 +222,13 @@ async def perform(job: Job) -> Outcome:
             answers.append(answer)
 
     started = time.perf_counter()
-    async with asyncio.timeout(_LONGEST_S):
-        await asyncio.gather(*map(work, connections))
-    wall = time.perf_counter() - started
-    for connection in connections:
-        connection.vanish()
-    return Outcome(wall, tuple(answers))
+    try:
+        async with asyncio.timeout(_LONGEST_S):
+            await asyncio.gather(*map(work, connections))
+        return Outcome(time.perf_counter() - started, tuple(answers))
+    finally:
+        for connection in connections:
+            await connection.close()
 
 
 def run(job: Job) -> Outcome:

@@ -37,7 +37,7 @@ async def test_the_text_is_put_together(port: int) -> None:
     connection = await Connection.open(port)
     await connection.chat(chat_body("Say it.", model=SLOW, tokens=5))
     assert connection.text() == "".join(f"word{index} " for index in range(PIECES))
-    connection.vanish()
+    await connection.close()
 
 
 async def test_a_refusal_is_no_answer(gateway: Gateway) -> None:
