@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import subprocess
 import time
 import urllib.error
@@ -25,7 +26,6 @@ class Server:
     """A running llama-server."""
 
     port: int
-    flags: str  # that were chosen, for the notes
     pid: int
 
 
@@ -39,8 +39,10 @@ def missing() -> str:
 def llama_server(
     model: Path, *, slots: int, threads: int, flags: Sequence[str] = ()
 ) -> Iterator[Server]:
-    """Run llama-server on ``model`` until the block ends."""
+    """Run llama-server on ``model``. A flag that is NAME=VALUE goes into its environment."""
     port = free_port()
+    variables = dict(flag.split("=") for flag in flags if not flag.startswith("-") and "=" in flag)
+    flags = [flag for flag in flags if flag.partition("=")[0] not in variables]
     process = subprocess.Popen(
         [
             *(BIN / SERVER, "-m", model, "--host", "127.0.0.1", "--port", str(port)),
@@ -49,10 +51,11 @@ def llama_server(
         ],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
+        env={**os.environ, **variables},
     )
     try:
         _wait(port, process)
-        yield Server(port, " ".join(flags), process.pid)
+        yield Server(port, process.pid)
     finally:
         process.terminate()
         process.wait(30)
@@ -96,6 +99,8 @@ def batched_bench(
         check=True,
         timeout=300,
     )
-    line = next(line for line in done.stdout.splitlines() if line.startswith("{"))
-    row = json.loads(line)
+    lines = [line for line in done.stdout.splitlines() if line.startswith("{")]
+    if not lines:
+        raise AssertionError(f"{BATCHED} told nothing: {done.stderr[-300:]}")
+    row = json.loads(lines[0])
     return Batched(row["speed_pp"], row["speed_tg"], row["speed"])
