@@ -7,7 +7,7 @@ CLOISTER_HOME ?= .cloister
 export CLOISTER_HOME
 
 .DEFAULT_GOAL := help
-.PHONY: help install run demo test test-all check bench lock clean
+.PHONY: help install run demo test test-all peers check bench lock clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z%-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
@@ -32,6 +32,9 @@ demo: $(VENV)/.installed ## a clinician's and a lawyer's prompt through a fresh 
 test: $(VENV)/.installed-dev ## install and run the fast tests
 	@$(PYTEST) -m "not slow"
 
+peers: $(VENV)/.installed-dev ## build the servers that tests and benchmarks meet (once, minutes)
+	@tests/peers.sh
+
 test-all: $(VENV)/.installed-dev ## the slow tests too
 	@$(PYTEST)
 
@@ -49,7 +52,7 @@ bench: $(VENV)/.installed-dev ## every benchmark; `make bench-NAME` runs one
 bench-%: tests/benchmarks/bench_%.py $(VENV)/.installed-dev
 	@OPENBLAS_NUM_THREADS=1 $(VENV)/bin/python -m tests.benchmarks.bench_$*
 
-lock: $(VENV)/.installed-dev ## regenerate both lock files (UPGRADE=1 takes newer versions)
+lock: $(VENV)/.installed-dev ## regenerate the lock files (UPGRADE=1 takes newer versions)
 	@deploy/lock.sh
 
 clean: ## remove the virtual environment (never the home)

@@ -3,6 +3,7 @@
 #
 #   deploy/install.sh run    what the gateway needs
 #   deploy/install.sh dev    and what the tests and linters need
+#   deploy/install.sh flags  prints the compiler's flags for llama.cpp on this machine
 #
 # Everything is pinned and hashed. Wheels first, then the one dependency that comes as source,
 # built against the pinned build tools (no build isolation, so nothing unpinned is fetched).
@@ -138,9 +139,13 @@ install_dev() {
 }
 
 check_tools
+if [ "${1:-}" = flags ]; then
+    without_tiles
+    exit
+fi
 [ -x "$venv/bin/pip" ] || "$python" -m venv "$venv"
 case "${1:-}" in
 run) install_run ;;
 dev) install_dev ;;
-*) fail "usage: deploy/install.sh run|dev" ;;
+*) fail "usage: deploy/install.sh run|dev|flags" ;;
 esac

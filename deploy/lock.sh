@@ -1,5 +1,5 @@
 #!/bin/sh
-# Regenerates the two lock files from pyproject.toml. The only script here that asks an index for
+# Regenerates the lock files from pyproject.toml. The only script here that asks an index for
 # versions; what it writes names none, so a site can install from a mirror of its own.
 # UPGRADE=1 takes the newest versions that pyproject.toml admits, otherwise pins stay as they are.
 set -eu
@@ -14,7 +14,7 @@ compile() {
 compile --extra gateway --group build --output-file requirements.lock pyproject.toml
 compile --group dev --constraints requirements.lock --output-file tests/requirements.lock
 
-if grep -nE '://|^ *--(index|extra-index|find-links)' requirements.lock tests/requirements.lock; then
+if grep -nE '://|^ *--(index|extra-index|find-links)' requirements.lock tests/*.lock; then
     echo "A lock file names an address; nothing was meant to." >&2
     exit 1
 fi

@@ -195,7 +195,12 @@ def create_app(
     guard = protector(settings, home, clock)
     ledger = open_ledger(settings, home, clock)
     pool = ThreadPoolExecutor(settings.detection.workers, thread_name_prefix="detect")
-    keys = KeyFile(home / API_KEYS_FILE, clock)
+
+    def forget() -> None:
+        guard.flush()
+        engine.flush()
+
+    keys = KeyFile(home / API_KEYS_FILE, clock, revoked=forget)
     record = Recorder(
         ledger,
         clock,

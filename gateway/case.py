@@ -19,25 +19,34 @@ UNDECIDED = Protected((), Decision(rulings=()))
 class Case:
     """Lives as long as the request and holds its mapping; never stored, never logged.
 
-    ``prompt`` is the masked one. ``closed``: an outcome is on record, or on its way there.
+    ``prompt`` is the masked one. ``operation``: chat | completion | embeddings. ``generated``: what
+    the model said, masked, by the answer's index. ``closed``: an outcome is on record, or on its
+    way there.
     """
 
     ask: Ask
     rid: str
     began: datetime
     policies: PolicySet
+    operation: str = "chat"
     prompt: Prompt = NOTHING_YET
     protected: Protected = UNDECIDED
     route: Route | None = None
     verdicts: list[Verdict] = field(default_factory=list)
     annotations: list[Verdict] = field(default_factory=list)
-    generated: list[str] = field(default_factory=list, repr=False)
+    generated: dict[int, list[str]] = field(default_factory=dict, repr=False)
     closed: bool = False
 
     def take(self, chunk: Chunk) -> None:
         """Keep what the model said, masked, for guards and the record."""
-        self.generated.append(chunk.text)
-        self.generated += [f"\n{call.name}({call.arguments})" for call in chunk.tool_calls]
+        said = self.generated.setdefault(chunk.index, [])
+        said.append(chunk.text)
+        said += [f"\n{call.name}({call.arguments})" for call in chunk.tool_calls]
+
+    def answers(self) -> tuple[str, ...]:
+        """The masked answers so far, in their order; one that has not begun is empty."""
+        count = max(self.generated, default=-1) + 1
+        return tuple("".join(self.generated.get(index, ())) for index in range(count))
 
     def exchange(self, answer: str | None = None) -> Exchange:
         """What a guard may look at."""

@@ -12,24 +12,17 @@ from datetime import timedelta
 from enum import StrEnum
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from gateway import __version__
-from gateway.domain import Decoding, Purpose, Role
+from gateway import __version__, modelcli
+from gateway.domain import Purpose, Role
 from gateway.errors import GatewayError
+from gateway.output import FAILED, NOTHING, Format, Output, fail, show
 
 if TYPE_CHECKING:
-    from gateway.engine.models import ModelRecord
     from gateway.pii.site.files import SiteFile
-
-FAILED, NOTHING = 1, 2
-
-
-class Output(StrEnum):
-    TEXT = "text"
-    JSON = "json"
 
 
 class Kind(StrEnum):
@@ -44,8 +37,6 @@ class Kind(StrEnum):
     EML = "eml"
 
 
-Format = Annotated[Output, typer.Option("--output", "-o", help="How to print the result.")]
-
 app = typer.Typer(
     name="gateway",
     help="Run a Cloister gateway: private AI for places that may not send a prompt anywhere.",
@@ -54,10 +45,9 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 keys = typer.Typer(help="API keys: who may ask, and what for.", no_args_is_help=True)
-models = typer.Typer(help="The GGUF models of this home.", no_args_is_help=True)
 recognizers = typer.Typer(help="What this site knows of its own.", no_args_is_help=True)
 app.add_typer(keys, name="keys")
-app.add_typer(models, name="models")
+app.add_typer(modelcli.models, name="models")
 app.add_typer(recognizers, name="recognizers")
 
 
@@ -69,15 +59,6 @@ def main() -> None:
         app()
     except GatewayError as error:
         fail(error.message)
-
-
-def fail(message: str) -> NoReturn:
-    typer.echo(f"gateway: {message}", err=True)
-    sys.exit(FAILED)
-
-
-def show(value: object, text: str, output: Output) -> None:
-    typer.echo(json.dumps(value, indent=2, default=str) if output is Output.JSON else text)
 
 
 @app.command()
@@ -348,97 +329,6 @@ def rotate(
     record_event("key.issued", {"role": role}, {"key": issued.record.id, "instead_of": key_id})
     text = f"{issued.record.id}\n{issued.secret}\nShown once and stored nowhere. Keep it now."
     show({"id": issued.record.id, "key": issued.secret}, text, output)
-
-
-# --- models -----------------------------------------------------------------------------------
-
-
-@models.command("add")
-def add(
-    file: Annotated[Path, typer.Argument(exists=True, dir_okay=False)],
-    name: Annotated[str, typer.Option(help="What requests call it. Default: its file name.")] = "",
-    decoding: Annotated[Decoding | None, typer.Option(help="How it may answer.")] = None,
-    context: Annotated[int, typer.Option(min=0, help="Tokens; 0: what the file says.")] = 0,
-    tag: Annotated[list[str] | None, typer.Option(help="For policies and routing.")] = None,
-    licence: Annotated[str, typer.Option("--license", help="Of the weights.")] = "",
-) -> None:
-    """Check a GGUF file, copy it into the home and record its digest."""
-    from gateway.acts import record_event
-    from gateway.clock import utc_now
-    from gateway.engine.models import NewModel, add_model
-    from gateway.settings import home_from_environment
-
-    new = NewModel(
-        name=name or file.stem,
-        added=utc_now().date().isoformat(),
-        decoding=decoding,
-        context=context,
-        tags=frozenset(tag or ()),
-        license=licence,
-    )
-    record = add_model(home_from_environment(), file, new)
-    digest = record.spec.sha256 or ""
-    record_event("model.added", {"digests": {"model": digest}}, {"name": new.name})
-    typer.echo(f"{new.name} {digest}\nA running gateway serves it after its next start.")
-
-
-@models.command("list")
-def list_models_(output: Format = Output.TEXT) -> None:
-    """List the models of this home, the bundled one first."""
-    from gateway.engine.models import list_models
-    from gateway.settings import home_from_environment
-
-    rows = [_model_row(record) for record in list_models(home_from_environment())]
-    text = "\n".join(f"{r['name']}  {r['decoding']}  {str(r['sha256'])[:12]}" for r in rows)
-    show(rows, text, output)
-
-
-@models.command("show")
-def show_model(name: str) -> None:
-    """Print what is recorded of a model."""
-    from gateway.engine.models import find_model
-    from gateway.settings import home_from_environment
-
-    typer.echo(json.dumps(_model_row(find_model(home_from_environment(), name)), indent=2))
-
-
-@models.command("verify")
-def verify(name: str) -> None:
-    """Check header and digest of a model's file, as loading does."""
-    from gateway.engine.models import verify_model
-    from gateway.settings import home_from_environment
-
-    record = verify_model(home_from_environment(), name)
-    typer.echo(f"{name} is intact: {record.spec.sha256}")
-
-
-@models.command("remove")
-def remove(name: str) -> None:
-    """Forget a model and delete its file."""
-    from gateway.acts import record_event
-    from gateway.engine.models import find_model, remove_model
-    from gateway.settings import home_from_environment
-
-    home = home_from_environment()
-    digest = find_model(home, name).spec.sha256 or ""
-    remove_model(home, name)
-    record_event("model.removed", {"digests": {"model": digest}}, {"name": name})
-    typer.echo(f"{name} is removed")
-
-
-def _model_row(record: ModelRecord) -> dict[str, object]:
-    spec = record.spec
-    return {
-        "name": spec.name,
-        "decoding": spec.decoding.value,
-        "context": spec.context,
-        "sha256": spec.sha256,
-        "tags": sorted(spec.tags),
-        "zone": spec.zone,
-        "license": spec.license,
-        "bundled": record.bundled,
-        "added": record.added,
-    }
 
 
 # --- recognizers ------------------------------------------------------------------------------

@@ -151,7 +151,7 @@ def _listeners(settings: Settings, machine: Machine) -> Check:
 
 
 def _upstreams(settings: Settings) -> Check:
-    names = [u.name for u in settings.upstream if not _is_inside(u.url)]
+    names = [u.name for u in settings.upstream if not all(map(_is_inside, u.urls))]
     if names:
         detail = f"not a private address, or no TLS beyond loopback: {', '.join(names)}"
         return Check("upstreams", Status.FAIL, detail)

@@ -103,8 +103,10 @@ class ResponseFormat:
 
 @dataclass(frozen=True, slots=True)
 class Sampling:
-    """``n``: answers to one prompt. ``logprobs``: how many alternatives are told of each token,
-    None: none are told of any. ``logit_bias``: pairs of a token's id in the model and what is added.
+    """How tokens are drawn, and how many answers there are (``n``).
+
+    ``logprobs``: how many alternatives are told of each token; None: nothing is told of any.
+    ``logit_bias``: pairs of a token's id in the model and what is added to its logit.
     """
 
     max_tokens: int | None = None
@@ -236,12 +238,32 @@ class StageRequirement:
     citations: tuple[Citation, ...] = ()
 
 
+class Decoding(StrEnum):
+    """What an answer may consist of, most first; see ``ResponseFormat``."""
+
+    FREE = "free"
+    GROUNDED = "grounded"
+    EXTRACTIVE = "extractive"
+
+    @property
+    def level(self) -> int:
+        """Higher allows less: the maximum of two is the stricter. Members compare as strings."""
+        return _DECODINGS.index(self)
+
+
+_DECODINGS = tuple(Decoding)
+
+
 @dataclass(frozen=True, slots=True)
 class ModelConstraints:
-    """``tags`` must all be on the model; a ``zone`` must be among ``zones`` unless that is None."""
+    """``tags`` must all be on the model; a ``zone`` must be among ``zones`` unless that is None.
+
+    ``decoding`` is what the answer is held to at least.
+    """
 
     tags: frozenset[str] = frozenset()
     zones: frozenset[str] | None = None
+    decoding: Decoding = Decoding.FREE
 
 
 @dataclass(frozen=True, slots=True)
@@ -269,14 +291,12 @@ class PolicyRef:
 # --- models and answers --------------------------------------------------------------------
 
 
-class Decoding(StrEnum):
-    FREE = "free"
-    EXTRACTIVE = "extractive"
-
-
 @dataclass(frozen=True, slots=True)
 class ModelCard:
-    """What routing and the ledger know of a model. ``digest``: SHA-256 of the weights, hex."""
+    """What routing and the ledger know of a model. ``digest``: SHA-256 of the weights, hex.
+
+    ``writes`` False: it gives vectors of texts and no answers.
+    """
 
     name: str
     digest: str
@@ -291,6 +311,7 @@ class ModelCard:
     quantization: str = ""
     base: str = ""  # of an adapter: the model it changes; ``digest`` is then the adapter's
     base_digest: str = ""
+    writes: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -358,9 +379,13 @@ class Chunk:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """A guard's answer. ``evidence`` holds offsets and constants, never text."""
+    """A guard's answer. ``evidence`` holds offsets and constants, never text.
+
+    ``choice``: which of several answers it is on; None: on the prompt.
+    """
 
     stage: str
     passed: bool
     code: str = "ok"
     evidence: tuple[Mapping[str, object], ...] = ()
+    choice: int | None = None

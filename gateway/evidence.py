@@ -9,19 +9,21 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import timedelta
-from typing import Protocol
 
 from gateway.domain import (
     Ask,
     Category,
     Citation,
     Decision,
+    Decoding,
     Finding,
+    FinishReason,
+    ModelCard,
     PolicyRef,
     Prompt,
     Route,
-    Sampling,
     Usage,
     Verdict,
     band_of,
@@ -32,6 +34,13 @@ from gateway.pii.restore import Report
 PERSON = "PERSON"
 OTHER = "OTHER"
 _FEW, _MANY = 2, 5
+_DECODINGS = frozenset(Decoding)
+_LOST_MOST = (
+    FinishReason.CONTENT_FILTER,
+    FinishReason.LENGTH,
+    FinishReason.TOOL_CALLS,
+    FinishReason.STOP,
+)
 _KINDS = {"categories": "detector:categories"}  # what tells data categories is a detector as well
 
 
@@ -89,7 +98,21 @@ def digests(policies: Sequence[PolicyRef], **others: str) -> dict[str, str]:
 
 
 def stages(verdicts: Iterable[Verdict]) -> dict[str, str]:
-    return {verdict.stage: "passed" if verdict.passed else "failed" for verdict in verdicts}
+    """By stage; one of several answers that failed is a failure."""
+    told: dict[str, str] = {}
+    for verdict in verdicts:
+        if told.get(verdict.stage) != "failed":
+            told[verdict.stage] = "passed" if verdict.passed else "failed"
+    return told
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """How the answers of one request ended; ``usage`` and ``report`` are of all of them."""
+
+    finishes: tuple[FinishReason, ...]
+    usage: Usage | None = None
+    report: Report | None = None
 
 
 # --- sealed ------------------------------------------------------------------------------------
@@ -152,8 +175,12 @@ def cited(citation: Citation) -> dict[str, object]:
     }
 
 
-def routed(route: Route, sampling: Sampling) -> dict[str, object]:
+def routed(route: Route, prompt: Prompt, operation: str) -> dict[str, object]:
+    """Which model was asked for what (``operation``), how, and held to which decoding."""
+    sampling = prompt.sampling
     return {
+        "operation": operation,
+        "decoding": decoding(route.model, prompt).value,
         "model": route.model.name,
         "backend": route.model.backend,
         "zone": route.model.zone,
@@ -166,22 +193,58 @@ def routed(route: Route, sampling: Sampling) -> dict[str, object]:
             "temperature": _exact(sampling.temperature),
             "top_p": _exact(sampling.top_p),
             "seed": sampling.seed,
+            "n": sampling.n,
+            "frequency_penalty": _exact(sampling.frequency_penalty),
+            "presence_penalty": _exact(sampling.presence_penalty),
+            "logit_bias": [[token, _exact(bias)] for token, bias in sampling.logit_bias],
+            "logprobs": sampling.logprobs,
         },
     }
+
+
+def decoding(model: ModelCard, prompt: Prompt) -> Decoding:
+    """What the answer is held to: by the model, or by the format that was asked for."""
+    kind = prompt.response_format.kind
+    asked = Decoding(kind) if kind in _DECODINGS else Decoding.FREE
+    return max(model.decoding, asked, key=lambda each: each.level)
 
 
 def _exact(number: float | None) -> str | None:
     return None if number is None else repr(number)
 
 
-def answered(
-    usage: Usage | None, verdicts: Iterable[Verdict], elapsed: timedelta, report: Report | None
-) -> dict[str, object]:
+def finish(ends: Sequence[FinishReason]) -> str:
+    """Why the answers of a request ended, in one word: of several, the one that lost most."""
+    return next(reason.value for reason in _LOST_MOST if reason in ends)
+
+
+def answers(texts: Sequence[str]) -> dict[str, str]:
+    """The masked answers by the names that auditors know them by; empty where nothing was said."""
+    if not any(texts):
+        return {}
     return {
+        "answer.masked" if i == 1 else f"answer.masked.{i}": text for i, text in enumerate(texts, 1)
+    }
+
+
+def answered(
+    ended: Ended | None, verdicts: Iterable[Verdict], elapsed: timedelta
+) -> dict[str, object]:
+    usage = ended.usage if ended else None
+    report = (ended.report or Report()) if ended else None
+    return {
+        "finishes": [reason.value for reason in ended.finishes] if ended else [],
         "tokens": None
         if usage is None
-        else {"prompt": usage.prompt_tokens, "completion": usage.completion_tokens},
-        "verdicts": [{"stage": v.stage, "passed": v.passed, "code": v.code} for v in verdicts],
+        else {
+            "prompt": usage.prompt_tokens,
+            "completion": usage.completion_tokens,
+            "cached": usage.cached_tokens,
+        },
+        "verdicts": [
+            {"stage": v.stage, "passed": v.passed, "code": v.code, "choice": v.choice}
+            for v in verdicts
+        ],
         "elapsed_ms": elapsed // timedelta(milliseconds=1),
         "placeholders": None
         if report is None
@@ -204,53 +267,3 @@ def transcript(prompt: Prompt) -> str:
             lines.append(message.content)
         lines += [f"{call.name}({call.arguments})" for call in message.tool_calls]
     return "\n".join(lines)
-
-
-class Stored(Protocol):
-    """A record as the ledger shows it; ``audit.ledger.StoredRecord`` is one."""
-
-    @property
-    def index(self) -> int: ...
-    @property
-    def event(self) -> str: ...
-    @property
-    def minute(self) -> str: ...
-    @property
-    def features(self) -> Mapping[str, object]: ...
-    @property
-    def leaf_hash(self) -> bytes: ...
-    @property
-    def receipt(self) -> str: ...
-    @property
-    def proof(self) -> tuple[bytes, ...]: ...
-    @property
-    def checkpoint(self) -> str: ...
-
-
-# --- shown -------------------------------------------------------------------------------------
-
-
-def receipt(
-    receipt_id: str, records: Sequence[Stored], explained: Mapping[str, object] | None
-) -> dict[str, object]:
-    """A receipt as its owner sees it: records, proofs, and the explanation while it is in memory.
-
-    ``explanation`` is null once the gateway has forgotten it: on disk it is sealed to auditors.
-    """
-    return {
-        "id": receipt_id,
-        "records": [
-            {
-                "index": record.index,
-                "event": record.event,
-                "minute": record.minute,
-                "features": record.features,
-                "leaf_hash": record.leaf_hash.hex(),
-                "signed_receipt": record.receipt,
-                "inclusion_proof": [node.hex() for node in record.proof],
-                "checkpoint": record.checkpoint,
-            }
-            for record in records
-        ],
-        "explanation": explained,
-    }

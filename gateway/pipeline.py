@@ -16,53 +16,56 @@ import asyncio
 import contextlib
 import hmac
 import json
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+import math
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from concurrent.futures import Executor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from itertools import chain
 from typing import TypeVar
 
 import structlog
 
 from gateway import evidence
-from gateway.answer import Answer
+from gateway.answer import Answers, total
 from gateway.case import Case
+from gateway.demands import check_schemas, denied_by, held_to, needs, only
 from gateway.domain import (
     Ask,
     Category,
     Chunk,
-    Citation,
     Clock,
     Decision,
     Finding,
     FinishReason,
     Message,
     ModelCard,
+    ModelConstraints,
     PolicyRef,
     Principal,
     Prompt,
     Purpose,
     Route,
     StageRequirement,
+    Usage,
     Verdict,
 )
-from gateway.engine.port import Engine, Generation
+from gateway.engine.port import Embedding, Engine, Generation
 from gateway.errors import (
     EngineError,
     GatewayError,
     GuardError,
     GuardRefusedError,
-    PolicyDeniedError,
     UnavailableError,
 )
+from gateway.evidence import Ended
 from gateway.guards.port import Exchange, Guard
 from gateway.pii.languages import SERVED, searched
 from gateway.pii.mask import Replacement
-from gateway.pii.restore import Report
 from gateway.policy.decide import PolicySet, admit, decide
 from gateway.policy.model import digest_of
 from gateway.protect import Decide, Protected, Protector
 from gateway.recorder import Complaint, Recorder
-from gateway.routing.choose import EXTRACTIVE, JSON, TOOLS, choose
+from gateway.routing.choose import EMBEDDINGS, choose
 from gateway.routing.intent import classify
 
 log = structlog.get_logger()
@@ -110,6 +113,17 @@ class Answering:
 
 
 @dataclass(frozen=True, slots=True)
+class Embeddings:
+    """``vectors``: one for each message, in their order, each of length 1."""
+
+    receipt_id: str
+    model: str
+    vectors: Sequence[Sequence[float]] = field(repr=False)
+    usage: Usage
+    annotations: tuple[Verdict, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class DeidentifyAsk:
     principal: Principal
     purpose: Purpose
@@ -148,6 +162,7 @@ class Pipeline:
             GatewayError: any of them; ``receipt_id`` is set where a record was made.
         """
         case = self._open(ask)
+        case.operation = "completion" if ask.prompt.raw else "chat"
         await self._decided(case, self._prepare)  # 1 to 7
         await self._record.intent(case)  # 8
         return await self._begin(case)  # 9 10 11 12
@@ -178,8 +193,12 @@ class Pipeline:
     def _prepare(self, case: Case) -> None:
         """All that is decided before the model is called, in one go off the event loop."""
         self._admit(case)  # 1
+        check_schemas(case.ask.prompt)
         case.prompt, case.protected = self._protect(case)  # 2 3 4 5
-        case.route = self._choose(case)  # 6
+        demanded = self._constraints(case).decoding
+        case.prompt = held_to(case.prompt, demanded)
+        case.route = self._choose(case, needs(case.prompt))  # 6
+        case.prompt = held_to(case.prompt, only(case.route.model.decoding))
         self._guard(case, "in")  # 7
 
     def _admit(self, case: Case) -> None:
@@ -207,22 +226,32 @@ class Pipeline:
 
         return rule
 
-    def _choose(self, case: Case) -> Route:
+    def _constraints(self, case: Case) -> ModelConstraints:
+        """What policy asks of the model. Raises PolicyDeniedError where it denies the request."""
         decision = case.protected.decision
         if decision.denied:
             raise denied_by(decision.denied)
-        last = next((m.content for m in reversed(case.prompt.messages) if m.role == "user"), None)
+        return decision.constraints
+
+    def _choose(self, case: Case, wanted: frozenset[str]) -> Route:
+        prompt = case.prompt
+        last = next((m.content for m in reversed(prompt.messages) if m.role == "user"), None)
+        length = len(evidence.transcript(prompt))
+        if EMBEDDINGS in wanted:  # each text by itself
+            length = max(len(message.content or "") for message in prompt.messages)
         return choose(
             self._parts.engine.models(),
             requested=case.ask.model or self._parts.default_model,
-            constraints=decision.constraints,
-            prompt_tokens_estimate=len(evidence.transcript(case.prompt)) // _CHARACTERS_A_TOKEN,
-            max_tokens=case.prompt.sampling.max_tokens,
-            needs=needs(case.prompt),
+            constraints=self._constraints(case),
+            prompt_tokens_estimate=length // _CHARACTERS_A_TOKEN,
+            max_tokens=prompt.sampling.max_tokens,
+            needs=wanted,
             intent=classify(last or ""),
         )
 
-    def _guard(self, case: Case, side: str, answer: str | None = None) -> None:
+    def _guard(
+        self, case: Case, side: str, answer: str | None = None, choice: int | None = None
+    ) -> None:
         """Run the guards that policy requires on this side of generation.
 
         Raises:
@@ -233,7 +262,8 @@ class Pipeline:
         if not required:
             return
         verdicts = check_all([guard for _, guard in required], case.exchange(answer))
-        for (requirement, _), verdict in zip(required, verdicts, strict=True):
+        for (requirement, _), found in zip(required, verdicts, strict=True):
+            verdict = replace(found, choice=choice)
             case.verdicts.append(verdict)
             if verdict.passed:
                 continue
@@ -268,20 +298,37 @@ class Pipeline:
 
     async def _generate(self, case: Case) -> AsyncGenerator[Chunk, None]:
         """Steps 9 to 12. Whichever way it ends, an outcome is on record."""
-        answer = Answer(
-            case.prompt, case.protected, self._parts.new_id()[:_TAG_LENGTH], held=self._held(case)
-        )
-        last: Chunk | None = None
-        try:
+        answers = Answers(case.ask.prompt, case.protected, self._new_tag, held=self._held(case))
+        ends: Sequence[Chunk] = ()
+        async with self._outcome_whatever(case):
             async with contextlib.aclosing(self._stream(case)) as stream:
                 async for chunk in stream:
                     case.take(chunk)
-                    if text := answer.feed(chunk.text):
-                        yield Chunk(text=text)
-                    if chunk.finish is not None:
-                        last = answer.finish(chunk)
-            await self._in_pool(self._guard, case, "out", "".join(case.generated))  # 10
-            await self._record.answered(case, _complete(last), answer.report)
+                    if (ready := answers.feed(chunk)) is not None:
+                        yield ready
+            ends = await self._in_pool(self._complete, case, answers)  # 10
+            reasons = tuple(end.finish for end in ends if end.finish is not None)
+            usage = total([end.usage for end in ends if end.usage is not None])
+            await self._record.answered(case, Ended(reasons, usage, answers.report))
+        for end in ends:
+            yield end
+
+    def _complete(self, case: Case, answers: Answers) -> Sequence[Chunk]:
+        """The guards' word on each answer, then the last chunk of each."""
+        ends = answers.ended()
+        for index, text in enumerate(case.answers()):
+            self._guard(case, "out", text, index)
+        return ends
+
+    @contextlib.asynccontextmanager
+    async def _outcome_whatever(self, case: Case) -> AsyncIterator[None]:
+        """An outcome is on record at the end of the block, whichever way it ends.
+
+        Raises:
+            GatewayError: what went wrong in it, by now on record.
+        """
+        try:
+            yield
         except GatewayError as error:
             error.receipt_id = self._record.receipt_id(case)
             await self._record.failed(case, error)
@@ -296,7 +343,9 @@ class Pipeline:
             raise wrapped from None
         finally:
             self._record.cancelled(case)  # unless an outcome is there already
-        yield _complete(last)
+
+    def _new_tag(self) -> str:
+        return self._parts.new_id()[:_TAG_LENGTH]
 
     def _stream(self, case: Case) -> AsyncGenerator[Chunk, None]:
         route, ask = case.routed(), case.ask
@@ -307,6 +356,8 @@ class Pipeline:
                 deadline_s=self._parts.deadline_s,
                 cache_scope=self._cache_scope(ask, case.policies, route),
                 adapter=route.adapter,
+                lane=ask.principal.id,
+                placeholders=frozenset(case.protected.mapping),
             )
         )
 
@@ -327,6 +378,40 @@ class Pipeline:
     def models(self) -> tuple[ModelCard, ...]:
         return self._parts.engine.models()
 
+    async def embed(self, ask: Ask) -> Embeddings:
+        """Turn each message of the prompt, masked, into a vector.
+
+        Masked together, so a value has one placeholder in all of them.
+
+        Raises:
+            GatewayError: as ``chat``.
+        """
+        case = self._open(ask)
+        case.operation = "embeddings"
+        await self._decided(case, self._prepare_embedding)
+        await self._record.intent(case)
+        async with self._outcome_whatever(case):
+            model, texts = case.routed().model, [m.content or "" for m in case.prompt.messages]
+            embedded = await self._parts.engine.embed(
+                Embedding(model.name, texts, self._parts.deadline_s, ask.principal.id)
+            )
+            check_vectors(embedded.vectors, len(texts))
+            ended = Ended((FinishReason.STOP,), embedded.usage)
+            await self._record.answered(case, ended)
+        return Embeddings(
+            receipt_id=self._record.receipt_id(case),
+            model=model.name,
+            vectors=embedded.vectors,
+            usage=embedded.usage,
+            annotations=tuple(case.annotations),
+        )
+
+    def _prepare_embedding(self, case: Case) -> None:
+        self._admit(case)
+        case.prompt, case.protected = self._protect(case)
+        case.route = self._choose(case, frozenset({EMBEDDINGS}))
+        self._guard(case, "in")
+
     async def deidentify(self, ask: DeidentifyAsk) -> Deidentified:
         """Mask one text as the policies in force (and ``ask.policies``) say. No model is called.
 
@@ -337,7 +422,7 @@ class Pipeline:
         case = self._open(Ask(ask.principal, ask.purpose, prompt, extra_policies=ask.policies))
         await self._decided(case, self._mask_text, ask)
         await self._record.intent(case)
-        await self._record.answered(case, Chunk(finish=FinishReason.STOP), Report())
+        await self._record.answered(case, Ended((FinishReason.STOP,)))
         return Deidentified(
             receipt_id=self._record.receipt_id(case),
             text=case.prompt.messages[0].content or "",
@@ -391,22 +476,11 @@ def check_all(guards: Sequence[Guard], exchange: Exchange) -> list[Verdict]:
         raise GuardError from None
 
 
-def _complete(last: Chunk | None) -> Chunk:
-    """The last chunk of an answer. Raises EngineError where the engine never sent one."""
-    if last is None:
+def check_vectors(vectors: Sequence[Sequence[float]], count: int) -> None:
+    """Raise EngineError where there are not ``count`` vectors of numbers, all of one length."""
+    alike = len({len(vector) for vector in vectors}) == 1
+    if len(vectors) != count or not alike or not all(map(math.isfinite, chain(*vectors))):
         raise EngineError
-    return last
-
-
-def needs(prompt: Prompt) -> frozenset[str]:
-    """What a model has to be able to do for this prompt, in the terms of ``routing/choose``."""
-    kind = prompt.response_format.kind
-    wanted = {
-        TOOLS: bool(prompt.tools),
-        JSON: kind.startswith("json"),
-        EXTRACTIVE: kind == "extractive",
-    }
-    return frozenset(need for need, is_wanted in wanted.items() if is_wanted)
 
 
 async def _with_first(
@@ -424,9 +498,3 @@ def _scope(case: Case) -> bytes:
     ask = case.ask
     parts = [ask.principal.id, ask.matter or "", digest_of(case.policies.refs)]
     return json.dumps(parts).encode()
-
-
-def denied_by(citations: Sequence[Citation]) -> PolicyDeniedError:
-    """The error for a denial, naming rules and clauses."""
-    named = "; ".join(sorted({f"{c.policy}/{c.rule} ({c.clause})" for c in citations}))
-    return PolicyDeniedError(f"The policy in force denies this request: {named}.")

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from gateway.domain import Band, Category, Purpose, Role
+from gateway.domain import Band, Category, Decoding, Purpose, Role
 from gateway.errors import PolicyFileError
 
 if TYPE_CHECKING:
@@ -267,6 +267,7 @@ def _explained(decision: Decision, whys: dict[tuple[str, str], str]) -> dict[str
         "stages": {each.stage: each.action for each in decision.stages},
         "zones": None if zones is None else sorted(zones),
         "tags": sorted(decision.constraints.tags),
+        "decoding": decision.constraints.decoding.value,
         "restore_tools": sorted(decision.restore_tools),
         "obligations": list(decision.obligations),
         "because": [_cited(each, whys) for each in decision.citations],
@@ -291,7 +292,9 @@ def _summary(decision: Decision) -> str:
     zones = decision.constraints.zones
     stages = ", ".join(f"{each.stage} {each.action}" for each in decision.stages) or "none"
     where = "any zone" if zones is None else "zone " + ", ".join(sorted(zones))
-    return f"permitted; {where}; stages: {stages}"
+    held = decision.constraints.decoding
+    answers = "" if held is Decoding.FREE else f"; answers: {held.value}"
+    return f"permitted; {where}{answers}; stages: {stages}"
 
 
 def _because(citations: Sequence[Citation], whys: dict[tuple[str, str], str]) -> list[str]:

@@ -105,6 +105,11 @@ class Protector:
         """SHA-256 (hex) of what tells the data categories of a request."""
         return self._categorizer.digest
 
+    def flush(self) -> None:
+        """Forget what was searched before: a policy was applied or a key revoked."""
+        if self._cache is not None:
+            self._cache.flush()
+
     def protect(
         self, prompt: Prompt, decide: Decide, scope: bytes | None = None
     ) -> tuple[Prompt, Protected]:

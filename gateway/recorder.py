@@ -18,11 +18,11 @@ from typing import Generic, TypeVar
 from audit.errors import AuditError
 from audit.ledger import Ledger, StoredRecord
 from audit.record import Entry
-from gateway import evidence
+from gateway import evidence, receipts
 from gateway.case import Case
-from gateway.domain import Chunk, Clock, Principal, Role
+from gateway.domain import Clock, Principal, Role
 from gateway.errors import GatewayError, LedgerUnavailableError, NotFoundError, RequestError
-from gateway.pii.restore import Report
+from gateway.evidence import Ended
 from gateway.pii.tables import load as tables
 
 T = TypeVar("T")
@@ -91,7 +91,7 @@ class Recorder:
 
     def _intent(self, case: Case, decision: str) -> Entry:
         protected = case.protected
-        routed = evidence.routed(case.route, case.prompt.sampling) if case.route else {}
+        routed = evidence.routed(case.route, case.prompt, case.operation) if case.route else {}
         return Entry(
             event="intent",
             receipt_id=case.rid,
@@ -111,15 +111,15 @@ class Recorder:
             deadline=case.began + timedelta(seconds=2 * self._site.deadline_s),
         )
 
-    async def answered(self, case: Case, last: Chunk, report: Report) -> None:
-        """Put a complete answer on record.
+    async def answered(self, case: Case, ended: Ended) -> None:
+        """Put what was asked for and is complete on record, all answers of the request at once.
 
         Raises:
             LedgerUnavailableError: it is not durable; the answer MUST NOT be completed.
         """
         case.closed = True
-        finish = last.finish.value if last.finish else "stop"
-        await self._append(self._outcome(case, {"finish": finish}, last, report))
+        features = {"finish": evidence.finish(ended.finishes)}
+        await self._append(self._outcome(case, features, ended))
 
     async def failed(self, case: Case, error: GatewayError) -> None:
         """Put on record that there is no answer, unless an outcome is there already."""
@@ -146,11 +146,9 @@ class Recorder:
         self,
         case: Case,
         features: Mapping[str, object],
-        last: Chunk | None = None,
-        report: Report | None = None,
+        ended: Ended | None = None,
     ) -> Entry:
         elapsed = self._clock() - case.began
-        usage = last.usage if last else None
         return Entry(
             event="outcome",
             receipt_id=case.rid,
@@ -161,9 +159,9 @@ class Recorder:
             },
             sealed={
                 **evidence.identity(case.ask),
-                **evidence.answered(usage, case.verdicts, elapsed, report),
+                **evidence.answered(ended, case.verdicts, elapsed),
             },
-            texts={"answer.masked": "".join(case.generated)} if case.generated else {},
+            texts=evidence.answers(case.answers()),
             subject=case.ask.subject,
             retain_months=self._site.retain_months,
         )
@@ -183,7 +181,8 @@ class Recorder:
                 detector=self._site.detector_digest,
                 categories=self._site.categories_digest,
                 tables=tables.digest(),
-                model=model.digest if model else "",
+                model=(model.base_digest or model.digest) if model else "",
+                adapter=model.digest if model and model.base else "",
                 template=model.template_digest if model else "",
             ),
         }
@@ -272,7 +271,7 @@ class Recorder:
         if not self._owns(receipt_id, principal) and principal.role is not Role.AUDITOR:
             raise NotFoundError
         records = await self._find(rid)
-        return evidence.receipt(receipt_id, records, self._explanations.get(rid))
+        return receipts.receipt(receipt_id, records, self._explanations.get(rid))
 
     async def reported(self, receipt_id: str, principal: Principal, complaint: Complaint) -> None:
         """Put on record what the owner of a receipt says was missed or found wrongly.

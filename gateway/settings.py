@@ -52,7 +52,7 @@ class EngineSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
 
     ``slots``: answers at once per model, ``queue``: requests that wait for one. ``memory_mib`` 0:
     three quarters of the machine's memory; models beyond it are unloaded, or refused.
-    ``shared_prompts``: files, each a system prompt whose beginning all users may share in the cache.
+    ``shared_prompts``: files, each a system prompt that all users may share in the cache.
     """
 
     isolation: Literal["required", "none"] = "required"
@@ -67,18 +67,32 @@ class EngineSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
 
 
 class Upstream(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """An OpenAI-compatible server on a loopback or private address; TLS beyond loopback."""
+    """A model on OpenAI-compatible servers on loopback or private addresses; TLS beyond loopback.
+
+    ``failures`` in a row leave a server out for ``cool_down_s``, and for twice as long each time it
+    fails again. ``shared_cache``: a server that knows no ``cache_salt`` may use the beginning of
+    one user's prompt again for another, who can measure that.
+    """
 
     name: Annotated[str, msgspec.Meta(min_length=1, max_length=128)]
-    url: str
+    urls: Annotated[tuple[str, ...], msgspec.Meta(min_length=1)]
     model: str
     context: _Positive = 8192
+    adapters: tuple[Annotated[str, msgspec.Meta(min_length=1, max_length=128)], ...] = ()
     tags: tuple[str, ...] = ()
     zone: str = "local"
     api_key_file: str = ""
     ca_file: str = ""
+    client_certificate: str = ""
+    client_key: str = ""
     connect_timeout_s: _Seconds = 5.0
     read_timeout_s: _Seconds = 60.0
+    health_path: str = "models"
+    health_interval_s: _Seconds = 10.0
+    failures: _Positive = 3
+    cool_down_s: _Seconds = 5.0
+    longest_cool_down_s: _Seconds = 120.0
+    shared_cache: bool = False
     size_bytes: Annotated[int, msgspec.Meta(ge=0)] = 0
 
 
@@ -96,6 +110,17 @@ class LedgerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     retain_months: Annotated[int, msgspec.Meta(ge=1, le=1200)] = 72
 
 
+class EnergySettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What an answer is taken to cost. ``grid_gco2e_per_kwh`` 0: CO2e is not told.
+
+    ``watts_per_core`` counts where the processor's own counters cannot be read: 350 W over 56
+    cores, the TDP of an Intel Xeon Platinum 8480+.
+    """
+
+    watts_per_core: Annotated[float, msgspec.Meta(gt=0, le=1000)] = 6.25
+    grid_gco2e_per_kwh: Annotated[float, msgspec.Meta(ge=0, le=5000)] = 0.0
+
+
 class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """All settings. ``load`` is the only way in that checks them."""
 
@@ -103,6 +128,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     detection: Detection = Detection()
     engine: EngineSettings = EngineSettings()
     upstream: tuple[Upstream, ...] = ()
+    energy: EnergySettings = EnergySettings()
     policy: PolicySettings = PolicySettings()
     ledger: LedgerSettings = LedgerSettings()
 

@@ -37,12 +37,12 @@ from gateway.domain import (
     Verdict,
 )
 from gateway.pii.mask import Replacement
-from gateway.pipeline import Answering, Deidentified, DeidentifyAsk
+from gateway.pipeline import Answering, Deidentified, DeidentifyAsk, Pipeline
 from gateway.recorder import Complaint
 
 NOW = datetime(2031, 5, 4, 12, 0, tzinfo=UTC)
 CARD = ModelCard("house/small", "ab" * 32, "llama", 1000, 2048, tags=frozenset({"local", "en"}))
-USAGE = Usage(prompt_tokens=11, completion_tokens=5)
+USAGE = Usage(prompt_tokens=11, completion_tokens=5, cached_tokens=3)
 
 
 def error_classes(root: type[errors.GatewayError] = errors.GatewayError) -> list[type]:
@@ -163,11 +163,17 @@ class House:
     """An API with keys for a clinician, an auditor and an admin, over a pipeline in memory."""
 
     def __init__(
-        self, path: Path, *, pages: Sequence[HTTPRouteHandler] = (), **limits: float
+        self,
+        path: Path,
+        *,
+        pages: Sequence[HTTPRouteHandler] = (),
+        pipeline: Pipeline | None = None,
+        **limits: float,
     ) -> None:
+        """``pipeline``: a real one, over an engine in memory (``tests/echo.py``)."""
         self.path = path
         self.now = NOW
-        self.pipeline = PipelineInMemory()
+        self.pipeline = pipeline or PipelineInMemory()
         self.recorded: list[dict[str, int]] = []
         self.reasons: list[str] | Exception = []
         self.metrics = Metrics()

@@ -99,7 +99,7 @@ def upstream_settings(url: str, *, name: str = "upstream", bundled: bool = False
     """Settings for one remote model, as the default, without the bundled one."""
     return (
         f'[engine]\nbundled_model = {str(bundled).lower()}\ndefault_model = "{name}"\n'
-        f'[[upstream]]\nname = "{name}"\nurl = "{url}"\nmodel = "m"\n'
+        f'[[upstream]]\nname = "{name}"\nurls = ["{url}"]\nmodel = "m"\n'
     )
 
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from litestar.connection import ASGIConnection
     from litestar.handlers.base import BaseRouteHandler
 
-    from gateway.api.schemas import PurposeMetadata
+    from gateway.api.wire import PurposeMetadata
 
     Connection = ASGIConnection[Any, Any, Any, Any]
     Guard = Callable[[Connection, BaseRouteHandler], Awaitable[None]]

@@ -10,7 +10,7 @@ from litestar import post
 from litestar.response.base import ASGIResponse
 
 from gateway.api.problems import RECEIPT_HEADER
-from gateway.api.schemas import decode_deidentify
+from gateway.api.schemas_deidentify import decode_deidentify
 from gateway.api.services import ApiRequest, Given, authorise, read_body
 from gateway.api.stream import unless_gone
 from gateway.errors import UnavailableError

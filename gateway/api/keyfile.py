@@ -103,11 +103,18 @@ _ENCODER = msgspec.json.Encoder(order="deterministic")
 
 
 class KeyFile:
-    """The keys in force: looks at the file at each request and reads it again when it changed."""
+    """The keys in force: looks at the file at each request and reads it again when it changed.
 
-    def __init__(self, path: Path, clock: Clock) -> None:
+    ``revoked`` is called, before the request goes on, when a key has lost something: it was revoked
+    or removed, or ends earlier than it did.
+    """
+
+    def __init__(
+        self, path: Path, clock: Clock, revoked: Callable[[], None] = lambda: None
+    ) -> None:
         self._path = path
         self._clock = clock
+        self._revoked = revoked
         self._stamp: tuple[int, ...] = ()
         self._by_digest: dict[str, KeyRecord] = {}
 
@@ -153,8 +160,17 @@ class KeyFile:
             raise KeysUnavailableError from None
         if stamp != self._stamp:
             records, stamp = _read(self._path)
-            self._by_digest = {record.digest: record for record in records}
+            old, self._by_digest = self._by_digest, {record.digest: record for record in records}
             self._stamp = stamp
+            if any(_lost(record, self._by_digest.get(digest)) for digest, record in old.items()):
+                self._revoked()
+
+
+def _lost(old: KeyRecord, new: KeyRecord | None) -> bool:
+    """Whether a key may no longer do what it might."""
+    if old.revoked is not None:
+        return False
+    return new is None or new.revoked is not None or new.expires < old.expires
 
 
 def issue_key(path: Path, grant: Grant, now: datetime, token: Token = fresh_token) -> IssuedKey:

@@ -16,12 +16,17 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from gateway.api.keyfile import Refusal
+    from gateway.domain import Usage
+    from gateway.engine.energy import Energy
 
 CONTENT_TYPE = CONTENT_TYPE_PLAIN_1_0_0
 OTHER = "other"
 ROUTES = frozenset(
     {
         "/v1/chat/completions",
+        "/v1/completions",
+        "/v1/embeddings",
+        "/v1/responses",
         "/v1/models",
         "/v1/models/{id}",
         "/v1/deidentify",
@@ -75,6 +80,26 @@ class Metrics:
             ("route",),
             registry=self.registry,
         )
+        self._tokens = Counter(
+            "cloister_tokens",
+            "Tokens of prompts, of these the ones that were kept from before, and of answers",
+            ("kind",),
+            registry=self.registry,
+        )
+        self._joules = Counter(
+            "cloister_energy_joules",
+            "Energy of answers, by how it is known",
+            ("source",),
+            registry=self.registry,
+        )
+
+    def generated(self, usage: Usage, energy: Energy | None) -> None:
+        """Count the tokens of one answer, and its energy where that is known."""
+        self._tokens.labels("prompt").inc(usage.prompt_tokens)
+        self._tokens.labels("cached").inc(usage.cached_tokens)
+        self._tokens.labels("completion").inc(usage.completion_tokens)
+        if energy is not None:
+            self._joules.labels(energy.source.value).inc(energy.millijoules / 1000)
 
     def answered(self, route: str, status: int) -> None:
         self._responses.labels(route if route in ROUTES else OTHER, str(status)).inc()

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import time
-from typing import TYPE_CHECKING
+from functools import partial
 
 import msgspec
 from litestar import get, post
@@ -12,103 +11,28 @@ from litestar.params import FromPath
 from litestar.response.base import ASGIResponse
 
 from gateway.api.completions import events, whole
-from gateway.api.problems import RECEIPT_HEADER
 from gateway.api.prompts import to_prompt
-from gateway.api.schemas import Metadata, decode_chat
-from gateway.api.services import ApiRequest, Given, Services, authorise, read_body
-from gateway.api.stream import EventStream, unless_gone
-from gateway.domain import Ask, ModelCard
-from gateway.errors import EngineTimeoutError, GatewayError, UnknownModelError
+from gateway.api.runs import Asks, Surface, answer_streamed, answer_whole
+from gateway.api.schemas import decode_chat
+from gateway.api.services import ApiRequest, Given, read_body, to_ask
+from gateway.domain import ModelCard
+from gateway.errors import UnknownModelError
 
-if TYPE_CHECKING:
-    from gateway.pipeline import Answering
-
-AUTO = "auto"
-_ROUTE = "/v1/chat/completions"
+CHAT = Surface("/v1/chat/completions")
 
 
-@post("/chat/completions", status_code=200, opt={"route": _ROUTE})
+@post("/chat/completions", status_code=200, opt={"route": CHAT.route})
 async def chat(request: ApiRequest, services: Given) -> ASGIResponse:
     """Answer a conversation; OpenAI's ``POST /v1/chat/completions``."""
     deadline = asyncio.get_running_loop().time() + services.limits.request_s
     body = decode_chat(await read_body(request, services.limits), depth_limit=services.limits.depth)
-    prompt = to_prompt(body)
-    metadata = body.metadata or Metadata()
-    ask = Ask(
-        principal=request.user,
-        purpose=await authorise(request, services, metadata, metadata.matter),
-        prompt=prompt,
-        model=None if body.model == AUTO else body.model,
-        matter=metadata.matter,
-        subject=metadata.subject,
-        stream=bool(body.stream),
-    )
+    ask = await to_ask(request, services, body, to_prompt(body), stream=bool(body.stream))
+    asks = Asks(services, CHAT, (ask,), deadline)
     if not ask.stream:
-        return await _whole(request, services, ask, deadline)
-    include_usage = bool(body.stream_options and body.stream_options.include_usage)
-    return await _streamed(request, services, ask, deadline, include_usage=include_usage)
-
-
-async def _whole(
-    request: ApiRequest, services: Services, ask: Ask, deadline: float
-) -> ASGIResponse:
-    async def work() -> ASGIResponse:
-        answering = await _admit(services, ask, deadline)
-        try:
-            async with asyncio.timeout_at(deadline):
-                body = await whole(answering)
-        except TimeoutError:
-            raise _with_receipt(EngineTimeoutError(), answering) from None
-        except GatewayError as error:
-            raise _with_receipt(error, answering) from None
-        finally:
-            await answering.aclose()
-        return ASGIResponse(body=body, headers={RECEIPT_HEADER: answering.receipt_id})
-
-    end = services.metrics.begin(_ROUTE)
-    try:
-        return await unless_gone(request.receive, work())
-    finally:
-        end()
-
-
-async def _streamed(
-    request: ApiRequest, services: Services, ask: Ask, deadline: float, *, include_usage: bool
-) -> ASGIResponse:
-    end = services.metrics.begin(_ROUTE)
-    try:
-        answering = await unless_gone(request.receive, _admit(services, ask, deadline))
-    except BaseException:
-        end()
-        raise
-
-    async def close() -> None:
-        end()
-        await answering.aclose()
-
-    return EventStream(
-        events(answering, include_usage=include_usage),
-        close=close,
-        failed=services.metrics.failed,
-        deadline=deadline,
-        headers={RECEIPT_HEADER: answering.receipt_id},
-    )
-
-
-async def _admit(services: Services, ask: Ask, deadline: float) -> Answering:
-    started = time.perf_counter()
-    try:
-        async with asyncio.timeout_at(deadline):
-            answering = await services.pipeline.chat(ask)
-    except TimeoutError:
-        raise EngineTimeoutError from None
-    services.metrics.admitted(time.perf_counter() - started)
-    return answering
-
-
-def _with_receipt(error: GatewayError, answering: Answering) -> GatewayError:
-    error.receipt_id = error.receipt_id or answering.receipt_id
-    return error
+        return await answer_whole(request, services, asks, whole)
+    usage = bool(body.stream_options and body.stream_options.include_usage)
+    write = partial(events, count=ask.prompt.sampling.n, include_usage=usage)
+    return await answer_streamed(request, services, asks, write)
 
 
 @get("/models", opt={"route": "/v1/models"})
@@ -145,6 +69,8 @@ def _card(card: ModelCard) -> dict[str, object]:
             "decoding": card.decoding.value,
             "tags": sorted(card.tags),
             "zone": card.zone,
+            "quantization": card.quantization,
+            "base": card.base,
             "license": card.license,
         },
     }

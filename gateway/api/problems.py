@@ -51,7 +51,8 @@ TABLE: dict[type[errors.GatewayError], tuple[HTTPStatus, str]] = {
 }
 """A class that is not listed has the entry of its nearest base."""
 
-_RETRY_AFTER_S = {HTTPStatus.TOO_MANY_REQUESTS: "1", HTTPStatus.SERVICE_UNAVAILABLE: "5"}
+_RETRY_AFTER_S = {HTTPStatus.TOO_MANY_REQUESTS: 1, HTTPStatus.SERVICE_UNAVAILABLE: 5}
+"""Where the error itself does not say."""
 
 # What Litestar itself refuses before a handler runs, by status; never its text.
 _ROUTING = {
@@ -74,6 +75,7 @@ class Problem:
     message: str
     param: str | None = None
     receipt_id: str | None = None
+    retry_after_s: int | None = None
 
     def body(self) -> bytes:
         """Return the JSON body: also the data of an error event in a stream."""
@@ -89,8 +91,8 @@ class Problem:
         headers = {RECEIPT_HEADER: self.receipt_id} if self.receipt_id else {}
         if self.status is HTTPStatus.UNAUTHORIZED:
             headers["WWW-Authenticate"] = "Bearer"
-        if retry := _RETRY_AFTER_S.get(self.status):
-            headers["Retry-After"] = retry
+        if retry := self.retry_after_s or _RETRY_AFTER_S.get(self.status):
+            headers["Retry-After"] = str(retry)
         return headers
 
 
@@ -106,7 +108,9 @@ def to_problem(error: BaseException) -> Problem:
     """Return what the client is told of ``error``."""
     if isinstance(error, errors.GatewayError):
         status, kind = next(TABLE[base] for base in type(error).__mro__ if base in TABLE)
-        return Problem(status, kind, error.code, error.message, error.param, error.receipt_id)
+        again = error.retry_after_s if isinstance(error, errors.BusyError) else None
+        told = (error.message, error.param, error.receipt_id, again)
+        return Problem(status, kind, error.code, *told)
     if isinstance(error, HTTPException) and error.status_code < HTTPStatus.INTERNAL_SERVER_ERROR:
         status = HTTPStatus(error.status_code)
         code, message = _ROUTING.get(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from gateway.api.schemas import (
@@ -10,21 +11,27 @@ from gateway.api.schemas import (
     ChatBody,
     ChosenTool,
     DeveloperMessage,
-    ExtractiveFormat,
-    JsonObjectFormat,
     JsonSchemaFormat,
     SystemMessage,
-    TextFormat,
     TextPart,
     ToolMessage,
     UserMessage,
+)
+from gateway.api.wire import (
+    ExtractiveFormat,
+    GroundedFormat,
+    JsonObjectFormat,
+    SampledBody,
+    TextFormat,
     refuse_unsupported,
 )
 from gateway.domain import Message, Prompt, ResponseFormat, Sampling, Tool, ToolCall
 from gateway.errors import RequestError, UnsupportedParameterError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
+
+_TOKEN_ID = re.compile("[0-9]{1,9}")
 
 
 def to_prompt(body: ChatBody) -> Prompt:
@@ -43,8 +50,7 @@ def to_prompt(body: ChatBody) -> Prompt:
         )
         for tool in body.tools or ()
     )
-    if len({tool.name for tool in tools}) != len(tools):
-        raise RequestError("Two tools have the same name.", param="tools")
+    check_tools(tools)
     return Prompt(
         messages=tuple(
             _message(message, f"messages[{i}]") for i, message in enumerate(body.messages)
@@ -52,15 +58,58 @@ def to_prompt(body: ChatBody) -> Prompt:
         tools=tools,
         tool_choice=_tool_choice(body, tools),
         parallel_tool_calls=body.parallel_tool_calls,
-        stop=_stop(body),
+        stop=stops(body),
         response_format=_response_format(body),
-        sampling=Sampling(
-            max_tokens=_max_tokens(body),
-            temperature=body.temperature,
-            top_p=body.top_p,
-            seed=body.seed,
-        ),
+        sampling=sampling(body, max_tokens=_max_tokens(body), logprobs=_logprobs(body)),
     )
+
+
+def check_tools(tools: Sequence[Tool]) -> None:
+    """Raise RequestError where two tools have the same name."""
+    if len({tool.name for tool in tools}) != len(tools):
+        raise RequestError("Two tools have the same name.", param="tools")
+
+
+def sampling(body: SampledBody, *, max_tokens: int | None, logprobs: int | None) -> Sampling:
+    """How to draw the answers.
+
+    Raises:
+        RequestError: a key of ``logit_bias`` that is no token's id.
+    """
+    return Sampling(
+        max_tokens=max_tokens,
+        temperature=body.temperature,
+        top_p=body.top_p,
+        seed=body.seed,
+        frequency_penalty=body.frequency_penalty or 0.0,
+        presence_penalty=body.presence_penalty or 0.0,
+        logit_bias=_logit_bias(body.logit_bias or {}),
+        n=body.n or 1,
+        logprobs=logprobs,
+    )
+
+
+def stops(body: SampledBody) -> tuple[str, ...]:
+    """The stop sequences. Raises RequestError for an empty one."""
+    named = (body.stop,) if isinstance(body.stop, str) else tuple(body.stop or ())
+    if not all(named):
+        raise RequestError("A stop sequence is empty.", param="stop")
+    return named
+
+
+def _logit_bias(biases: Mapping[str, float]) -> tuple[tuple[int, float], ...]:
+    if not all(_TOKEN_ID.fullmatch(token) for token in biases):
+        raise RequestError("logit_bias names a token by its number.", param="logit_bias")
+    by_id = {int(token): bias for token, bias in biases.items()}
+    if len(by_id) != len(biases):
+        raise RequestError("logit_bias names a token twice.", param="logit_bias")
+    return tuple(sorted(by_id.items()))
+
+
+def _logprobs(body: ChatBody) -> int | None:
+    if body.top_logprobs and not body.logprobs:
+        raise RequestError("top_logprobs needs logprobs.", param="top_logprobs")
+    return (body.top_logprobs or 0) if body.logprobs else None
 
 
 def _message(message: AnyMessage, param: str) -> Message:
@@ -114,13 +163,6 @@ def _tool_choice(body: ChatBody, tools: tuple[Tool, ...]) -> str | None:
             return choice if tools else None
 
 
-def _stop(body: ChatBody) -> tuple[str, ...]:
-    stops = (body.stop,) if isinstance(body.stop, str) else tuple(body.stop or ())
-    if not all(stops):
-        raise RequestError("A stop sequence is empty.", param="stop")
-    return stops
-
-
 def _max_tokens(body: ChatBody) -> int | None:
     old, new = body.max_tokens, body.max_completion_tokens
     if old is not None and new is not None and old != new:
@@ -144,5 +186,7 @@ def _response_format(body: ChatBody) -> ResponseFormat:
             return ResponseFormat(kind="json_object")
         case ExtractiveFormat():
             return ResponseFormat(kind="extractive")
+        case GroundedFormat():
+            return ResponseFormat(kind="grounded")
         case TextFormat() | None:
             return ResponseFormat()

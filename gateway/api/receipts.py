@@ -10,7 +10,7 @@ from litestar.params import FromPath
 from litestar.response.base import ASGIResponse
 
 from gateway.api.problems import RECEIPT_HEADER
-from gateway.api.schemas import decode_report
+from gateway.api.schemas_deidentify import decode_report
 from gateway.api.services import ApiRequest, Given, read_body
 from gateway.errors import NotFoundError
 from gateway.recorder import Complaint

@@ -12,7 +12,7 @@ from litestar import Litestar, Router
 from litestar.di import Provide
 from litestar.response import Response
 
-from gateway.api import deidentify, health, openai, receipts
+from gateway.api import deidentify, embeddings, health, legacy, openai, receipts, responses
 from gateway.api.auth import AuthFailures, require_key
 from gateway.api.metrics import OTHER, Metrics
 from gateway.api.problems import exception_handler
@@ -67,6 +67,9 @@ def create_api(  # noqa: PLR0913 - the parts of an application, named one by one
         guards=[require_key(keys, refused)],
         route_handlers=[
             openai.chat,
+            legacy.complete,
+            embeddings.embed,
+            responses.respond,
             openai.list_models,
             openai.show_model,
             deidentify.deidentify,

@@ -14,12 +14,13 @@ from litestar.params import SkipValidation
 
 from gateway.api.auth import PURPOSE_HEADER, check_grant, wanted_purpose
 from gateway.api.metrics import Metrics
-from gateway.api.schemas import PurposeMetadata
 from gateway.api.stream import ClientGoneError
-from gateway.domain import Principal, Purpose
+from gateway.api.wire import AskBody, Metadata, PurposeMetadata
+from gateway.domain import Ask, Principal, Prompt, Purpose
 from gateway.errors import BodyTooLargeError, PermissionDeniedError, RequestTimeoutError
 from gateway.pipeline import Pipeline
 
+AUTO = "auto"
 _TOO_LARGE = 413
 _SERVER_ERROR = 500
 
@@ -96,3 +97,22 @@ async def authorise(
         error.receipt_id = await services.pipeline.refuse(error, request.user, purpose)
         raise
     return purpose
+
+
+async def to_ask(
+    request: ApiRequest, services: Services, body: AskBody, prompt: Prompt, *, stream: bool = False
+) -> Ask:
+    """Return what the pipeline is asked, by a holder who may.
+
+    Raises: as ``authorise``.
+    """
+    metadata = body.metadata or Metadata()
+    return Ask(
+        principal=request.user,
+        purpose=await authorise(request, services, metadata, metadata.matter),
+        prompt=prompt,
+        model=None if body.model == AUTO else body.model,
+        matter=metadata.matter,
+        subject=metadata.subject,
+        stream=stream,
+    )

@@ -1,8 +1,9 @@
 """Server-sent events, and what happens when the client goes away.
 
-A stream ends in exactly one of three ways: with ``[DONE]`` after the outcome of the answer is on
-record, with an error event and no ``[DONE]``, or because the client left. In all of them the
-answer is closed before the response is over, so that no model slot outlives its request.
+A stream ends in exactly one of three ways: with ``[DONE]`` (or the last event of its protocol)
+after the outcome of the answer is on record, with an error event and neither, or because the client
+left. In all of them the answer is closed before the response is over, so that no model slot
+outlives its request.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from litestar.response.base import ASGIResponse
 
-from gateway.api.problems import to_problem
+from gateway.api.problems import Problem, to_problem
 from gateway.errors import EngineTimeoutError
 
 if TYPE_CHECKING:
@@ -36,12 +37,18 @@ class ClientGoneError(Exception):
     """The client closed the connection; there is nobody to answer."""
 
 
-def event(data: bytes) -> bytes:
-    """Return one server-sent event with ``data``, which is JSON."""
+def event(data: bytes, name: str = "") -> bytes:
+    """Return one server-sent event with ``data``, which is JSON. ``name``: a constant."""
     if not data.isascii():
         for bare, escaped in _LINE_ENDS:
             data = data.replace(bare, escaped)
-    return b"data: " + data + b"\n\n"
+    head = f"event: {name}\n".encode() if name else b""
+    return head + b"data: " + data + b"\n\n"
+
+
+def error_event(problem: Problem) -> bytes:
+    """Return what a stream ends with that failed."""
+    return event(problem.body())
 
 
 async def unless_gone(receive: Receive, work: Coroutine[object, object, T]) -> T:
@@ -82,13 +89,13 @@ class EventStream(ASGIResponse):
     """Sends events as they come; ``close`` is awaited at the end whatever the end is.
 
     ``deadline``, in the time of the running loop, ends the stream also of a client that reads
-    slowly. ``failed`` is told
-    the code of a failure in mid-stream.
+    slowly. ``failed`` is told the code of a failure in mid-stream, ``ending`` writes its event;
+    ``done`` ends a stream that is complete.
     """
 
     _should_set_content_length = False
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - each is one thing that a stream needs, by its name
         self,
         events: AsyncGenerator[bytes, None],
         *,
@@ -96,12 +103,16 @@ class EventStream(ASGIResponse):
         failed: Callable[[str], None],
         deadline: float,
         headers: Mapping[str, str],
+        ending: Callable[[Problem], bytes] = error_event,
+        done: bytes = DONE,
     ) -> None:
         super().__init__(media_type="text/event-stream", headers=dict(headers))
         self._events = events
         self._close = close
         self._failed = failed
         self._deadline = deadline
+        self._ending = ending
+        self._done = done
 
     async def send_body(self, send: Send, receive: Receive) -> None:
         try:
@@ -118,9 +129,9 @@ class EventStream(ASGIResponse):
         except Exception as error:  # noqa: BLE001 - to_problem reduces whatever it is
             problem = to_problem(error)
             self._failed(problem.code)
-            last = event(problem.body())
+            last = self._ending(problem)
         else:
-            last = DONE
+            last = self._done
         await send({"type": "http.response.body", "body": last, "more_body": False})
 
     async def _send_events(self, send: Send) -> None:

@@ -10,15 +10,11 @@ from gateway.engine import wire
 _STDIN, _STDOUT = 0, 1
 
 
-class CancelledError(Exception):
-    """The gateway no longer wants this answer, or is gone."""
-
-
 class Channel:
-    """The pipe to the gateway. Single-threaded: cancellation is polled between tokens."""
+    """The pipe to the gateway. Single-threaded: it is listened to between two batches."""
 
     def __init__(self) -> None:
-        self._buffer = b""
+        self._buffer = bytearray()
         self._poll = select.poll()
         self._poll.register(_STDIN, select.POLLIN | select.POLLHUP)
 
@@ -27,38 +23,30 @@ class Channel:
         while data:
             data = data[os.write(_STDOUT, data) :]
 
-    def receive(self) -> wire.ToChild:
-        """Wait for the next message.
+    def receive(self, within_s: float | None) -> list[wire.ToChild]:
+        """Return the messages that are there; wait for the first, None: as long as it takes.
 
         Raises:
             EOFError: the gateway is gone.
         """
-        while True:
-            message = self._take()
-            if message is not None:
-                return message
-            self._fill()
+        messages = self._take_all()
+        wait = 0 if messages else within_s
+        while self._poll.poll(None if wait is None else wait * 1000):
+            data = os.read(_STDIN, 1 << 16)
+            if not data:
+                raise EOFError
+            self._buffer += data
+            messages += self._take_all()
+            wait = 0 if messages else within_s
+        return messages
 
-    def check(self, generation: int) -> None:
-        """Raise ``CancelledError`` when the gateway has cancelled ``generation``."""
-        while self._poll.poll(0):
-            self._fill()
-            message = self._take()
-            if isinstance(message, wire.Cancel) and message.id == generation:
-                raise CancelledError
-
-    def _fill(self) -> None:
-        data = os.read(_STDIN, 1 << 16)
-        if not data:
-            raise EOFError
-        self._buffer += data
-
-    def _take(self) -> wire.ToChild | None:
+    def _take_all(self) -> list[wire.ToChild]:
+        messages: list[wire.ToChild] = []
         head = wire.HEADER_BYTES
-        if len(self._buffer) < head:
-            return None
-        end = head + wire.length(self._buffer[:head])
-        if len(self._buffer) < end:
-            return None
-        body, self._buffer = self._buffer[head:end], self._buffer[end:]
-        return wire.read_to_child(body)
+        while len(self._buffer) >= head:
+            end = head + wire.length(bytes(self._buffer[:head]))
+            if len(self._buffer) < end:
+                break
+            messages.append(wire.read_to_child(bytes(self._buffer[head:end])))
+            del self._buffer[:end]
+        return messages

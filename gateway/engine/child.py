@@ -1,7 +1,7 @@
 """The gateway's side of one child: start it, load its model, ask it, end it.
 
-A child has an empty environment, three pipes (its standard error leads nowhere) and the open
-descriptor of its model. Nothing else is inherited, and nothing else is ever given to it.
+A child has three pipes (its standard error leads nowhere) and the open descriptors of its model and
+adapters. Nothing else is inherited, and nothing else is ever given to it.
 """
 
 from __future__ import annotations
@@ -11,8 +11,9 @@ import contextlib
 import os
 import signal
 import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from gateway.engine import wall, wire
 from gateway.errors import EngineError, EngineTimeoutError, ModelFileError, SettingsError
@@ -24,18 +25,25 @@ _BOOT: Final = (
 )
 # What a Python built with shared libraries off the default path cannot start without.
 _INHERITED: Final = ("LD_LIBRARY_PATH",)
+# Threads of a matrix product wait for each other hundreds of times a token. Spinning is quicker by
+# a little while the child has every core to itself; where the gateway or a neighbour takes one, the
+# others spin for a whole time slice, and a token takes ten times as long. libgomp reads these.
+_MANNERS: Final = {"OMP_WAIT_POLICY": "PASSIVE"}
 
 # More than any model writes within a deadline. Beyond it the child is flooding the gateway.
 _MAX_WAITING: Final = 1 << 18  # events that nobody has taken yet
+_MAX_SAID: Final = 64 * 1024 * 1024  # characters of one request
 _DRAIN_S: Final = 1.0
-_MAX_ANSWER: Final = 64 * 1024 * 1024  # characters of one answer
 
 
 class Gone:
     """Stands in the queue of a generation whose child has died."""
 
 
-Event = wire.Progress | wire.Piece | wire.Done | wire.Failed | Gone
+Event = wire.Said | wire.Done | wire.Failed | wire.Vectors | Gone
+Asked = wire.Generate | wire.Embed
+Events = asyncio.Queue[Any]
+"""Holds ``Event``; who asked may put values of its own among them."""
 
 
 class Child:
@@ -46,38 +54,39 @@ class Child:
         self._handle: int | None = None
         with contextlib.suppress(ProcessLookupError):
             self._handle = os.pidfd_open(process.pid)
-        self._events: asyncio.Queue[Event] | None = None
-        self._generation = 0
-        self._said = 0
+        self._events: dict[int, Events] = {}
+        self._said: dict[int, int] = {}  # characters, by request
         self._first: asyncio.Future[wire.Ready | wire.LoadFailed] = (
             asyncio.get_running_loop().create_future()
         )
         self._listener = asyncio.create_task(self._listen())
         self.gone = asyncio.Event()
         self.answered = False
+        self.stalled = False
+        self.heard = asyncio.get_running_loop().time()
         self.isolation = ""
 
     @classmethod
     async def start(
-        cls, descriptor: int, load: wire.Load, isolation: str, within_s: float
+        cls, descriptors: Sequence[int], load: wire.Load, isolation: str, within_s: float
     ) -> Child:
-        """Start a child on the open model ``descriptor`` and wait until it has loaded it.
+        """Start a child on an open model and its adapters; wait until it has loaded them.
 
         Raises:
             SettingsError: the kernel grants no wall and the settings do not waive it.
             ModelFileError: llama.cpp or the template refused the model.
             EngineError: the child died or took longer than ``within_s`` seconds.
         """
-        environment = {key: os.environ[key] for key in _INHERITED if key in os.environ}
+        kept = {key: os.environ[key] for key in _INHERITED if key in os.environ}
         try:
             process = await asyncio.create_subprocess_exec(
                 *(sys.executable, "-I", "-B", "-c", _BOOT),
-                *(str(_ROOT), str(descriptor), isolation),
+                *(str(_ROOT), isolation, *map(str, descriptors)),
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE,
                 stderr=asyncio.subprocess.DEVNULL,
-                env=environment,
-                pass_fds=(descriptor,),
+                env=_MANNERS | kept,
+                pass_fds=descriptors,
             )
         except OSError:
             raise EngineError("The engine's child could not be started.") from None
@@ -90,7 +99,7 @@ class Child:
         return child
 
     async def _load(self, load: wire.Load, within_s: float) -> None:
-        self._send(load)
+        self._write(wire.pack(load))
         try:
             async with asyncio.timeout(within_s):
                 first = await asyncio.shield(self._first)
@@ -110,17 +119,39 @@ class Child:
     def pid(self) -> int:
         return self._process.pid
 
-    def ask(self, request: wire.Generate) -> asyncio.Queue[Event]:
-        """Send a request; its events arrive in the queue. One at a time."""
-        self._events, self._generation, self._said = asyncio.Queue(), request.id, 0
-        if self.gone.is_set():
-            self._events.put_nowait(Gone())
-        else:
-            self._send(request)
-        return self._events
+    def ask(self, request: Asked) -> Events:
+        """Send a request; its events arrive in the queue until ``release``.
 
-    def cancel(self, generation: int) -> None:
-        self._send(wire.Cancel(generation))
+        Raises:
+            UnicodeEncodeError: a text holds half a surrogate pair.
+        """
+        events: Events = asyncio.Queue()
+        packed = wire.pack(request)
+        if not self._events:
+            self.heard = asyncio.get_running_loop().time()  # it had nothing to say until now
+        self._events[request.id] = events
+        if self.gone.is_set():
+            events.put_nowait(Gone())
+        else:
+            self._write(packed)
+        return events
+
+    @property
+    def asked(self) -> bool:
+        """Whether an answer is owed."""
+        return bool(self._events)
+
+    def cancel(self, identity: int) -> None:
+        """Tell the child that nobody wants the rest; it answers with the end of each answer."""
+        self._write(wire.pack(wire.Cancel(identity)))
+
+    def forget(self) -> None:
+        self._write(wire.pack(wire.Forget()))
+
+    def release(self, identity: int) -> None:
+        """What the child still says of a request belongs to nobody."""
+        self._events.pop(identity, None)
+        self._said.pop(identity, None)
 
     async def kill(self) -> None:
         """End the child and wait until the kernel has buried it. Idempotent."""
@@ -135,10 +166,10 @@ class Child:
             with contextlib.suppress(ProcessLookupError):
                 signal.pidfd_send_signal(self._handle, signal.SIGKILL)
 
-    def _send(self, message: wire.ToChild) -> None:
+    def _write(self, packed: bytes) -> None:
         # A dead child's pipe swallows this; its death is told through ``gone``.
         if self._process.stdin is not None and not self._process.stdin.is_closing():
-            self._process.stdin.write(wire.pack(message))
+            self._process.stdin.write(packed)
 
     async def _listen(self) -> None:
         """Hand out what the child says until it ends or breaks the protocol."""
@@ -154,23 +185,31 @@ class Child:
             await self._bury()
 
     def _take(self, message: wire.FromChild) -> None:
-        if isinstance(message, wire.Ready | wire.LoadFailed):
-            if not self._first.done():
-                self._first.set_result(message)
-        elif self._events is not None and message.id == self._generation:
-            self._hand_on(self._events, message)
+        self.heard = asyncio.get_running_loop().time()
+        match message:
+            case wire.Ready() | wire.LoadFailed():
+                if not self._first.done():
+                    self._first.set_result(message)
+            case wire.Vectors():
+                self.answered = True
+                self._hand_on(message)
+            case wire.Step():
+                for said in message.said:
+                    self._hand_on(said)
+                for end in message.ended:
+                    self.answered = self.answered or isinstance(end, wire.Done)
+                    self._hand_on(end)
 
-    def _hand_on(self, events: asyncio.Queue[Event], message: Event) -> None:
+    def _hand_on(self, event: wire.Said | wire.Done | wire.Failed | wire.Vectors) -> None:
         """Raises: WireError: more than an answer is; nothing may pile up in the gateway."""
-        if isinstance(message, wire.Progress) and not events.empty():
-            return  # who has something to take knows that the child lives
-        self._said += len(message.text) if isinstance(message, wire.Piece) else 0
-        if self._said > _MAX_ANSWER or events.qsize() >= _MAX_WAITING:
+        events = self._events.get(event.id)
+        if events is None:
+            return  # whoever asked has gone
+        if isinstance(event, wire.Said):
+            self._said[event.id] = self._said.get(event.id, 0) + len(event.text)
+        if events.qsize() >= _MAX_WAITING or self._said.get(event.id, 0) > _MAX_SAID:
             raise wire.WireError("The engine's child says too much.")
-        self.answered = self.answered or isinstance(message, wire.Done)
-        events.put_nowait(message)
-        if isinstance(message, wire.Done | wire.Failed):
-            self._events = None  # whatever follows belongs to nobody
+        events.put_nowait(event)
 
     async def _bury(self) -> None:
         await self._drain()  # first: asyncio's wait() does not end while a pipe is open
@@ -184,8 +223,8 @@ class Child:
             self._first.set_exception(EngineError("The engine's child died while it started."))
             self._first.exception()  # retrieved, so that nobody warns when no one waits
         self.gone.set()
-        if self._events is not None:
-            self._events.put_nowait(Gone())
+        for events in self._events.values():
+            events.put_nowait(Gone())
 
     async def _drain(self) -> None:
         """Read what a dead child left in its pipe: one that is not at its end is never closed."""

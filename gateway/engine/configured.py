@@ -5,7 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from gateway.engine.registry import Registry, open_registry
-from gateway.engine.remote import RemoteEngine, Upstream
+from gateway.engine.remote.breaker import BreakerLimits
+from gateway.engine.remote.engine import RemoteEngine
+from gateway.engine.remote.upstream import Upstream
 from gateway.engine.supervisor import Limits
 from gateway.errors import SettingsError
 from gateway.settings import Settings
@@ -34,14 +36,25 @@ def _upstream(named: UpstreamSettings) -> Upstream:
         raise SettingsError("An upstream's api_key_file cannot be read.") from None
     return Upstream(
         name=named.name,
-        url=named.url,
+        urls=named.urls,
         model=named.model,
         context=named.context,
+        adapters=named.adapters,
         tags=frozenset(named.tags),
         zone=named.zone,
         size_bytes=named.size_bytes,
         api_key=key,
-        ca_file=Path(named.ca_file) if named.ca_file else None,
+        ca_file=_file(named.ca_file),
+        client_certificate=_file(named.client_certificate),
+        client_key=_file(named.client_key),
         connect_timeout_s=named.connect_timeout_s,
         read_timeout_s=named.read_timeout_s,
+        health_path=named.health_path,
+        health_interval_s=named.health_interval_s,
+        breaker=BreakerLimits(named.failures, named.cool_down_s, named.longest_cool_down_s),
+        shared_cache=named.shared_cache,
     )
+
+
+def _file(name: str) -> Path | None:
+    return Path(name) if name else None

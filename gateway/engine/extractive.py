@@ -21,7 +21,7 @@ import math
 import random
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, Literal
 
 from gateway.engine.sentences import Reading
 
@@ -33,8 +33,6 @@ _END: Final = -2
 
 Scores = Callable[[int], float]
 """The logit of a token at the position that is decided now."""
-Advance = Callable[[Sequence[int]], Scores]
-"""Feeds tokens (perhaps none) and returns the scores behind the last of them."""
 Choose = Callable[[Sequence[int], Scores], int]
 """Picks one of the allowed tokens."""
 
@@ -77,11 +75,22 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """All that may be said. ``ends`` are the tokens that end an answer; at least one."""
+    """All that may be said, and what stands between two sentences.
+
+    ``ends`` are the tokens that end an answer; at least one.
+    """
 
     candidates: Sequence[Candidate]
     abstention: Candidate
     ends: Sequence[int]
+    separator: str = SEPARATOR
+
+
+@dataclass(frozen=True, slots=True)
+class Feed:
+    """A question: the scores behind these tokens (perhaps none) and all that were fed before."""
+
+    tokens: Sequence[int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,23 +113,25 @@ class _NoRoomError(Exception):
     """The context ends before the choice is made."""
 
 
-def quote(
-    options: Options, advance: Advance, choose: Choose, budget: Budget
-) -> Generator[int, None, str]:
+Walk = Generator[Feed | int, Scores | None, Literal["stop", "length"]]
+"""What ``quote`` returns."""
+
+
+def quote(options: Options, choose: Choose, budget: Budget) -> Walk:
     """Yield the index of each sentence of the answer, or ``ABSTAINED`` alone; return why it ended.
 
-    The return value is ``stop`` or ``length``. ``advance`` is first called with no tokens, for the
-    scores behind the prompt.
+    Between them it yields ``Feed`` and MUST be sent the scores it asks for; the first asks for
+    those behind the prompt.
     """
     candidates, abstention, ends = options.candidates, options.abstention, options.ends
-    walk = _Walk(advance, choose, budget.room)
+    walk = _Walk(choose, budget.room)
     used = 0
     said: set[str] = set()
     ways = [_Way(c.opening, place) for place, c in enumerate(candidates)]
     ways.append(_Way(abstention.opening, ABSTAINED))
     while True:
         try:
-            place = walk.decide(ways, ends)
+            place = yield from walk.decide(ways, ends)
         except _NoRoomError:
             return "length"
         if place == _END:
@@ -144,18 +155,19 @@ def quote(
 class _Walk:
     """Where the model stands in the trie: what it was fed, and what is still to be fed."""
 
-    def __init__(self, advance: Advance, choose: Choose, room: int) -> None:
-        self._advance = advance
+    def __init__(self, choose: Choose, room: int) -> None:
         self._choose = choose
         self._room = room
         self._pending: list[int] = []
 
-    def decide(self, ways: Sequence[_Way], ends: Sequence[int]) -> int:
+    def decide(
+        self, ways: Sequence[_Way], ends: Sequence[int]
+    ) -> Generator[Feed, Scores | None, int]:
         """Walk from the root to a leaf; of leaves with the same tokens the earliest counts."""
         live, depth = list(ways), 0
         while len({way.leads_to for way in live}) > 1:
             forks = list(dict.fromkeys(_at(way, depth) for way in live))
-            token = forks[0] if len(forks) == 1 else self._fork(forks, ends)
+            token = forks[0] if len(forks) == 1 else (yield from self._fork(forks, ends))
             live = [way for way in live if _at(way, depth) == token]
             if token is None:
                 break
@@ -164,7 +176,9 @@ class _Walk:
         self._pending += live[0].tokens[depth:]
         return live[0].leads_to
 
-    def _fork(self, forks: Sequence[int | None], ends: Sequence[int]) -> int | None:
+    def _fork(
+        self, forks: Sequence[int | None], ends: Sequence[int]
+    ) -> Generator[Feed, Scores | None, int | None]:
         """Ask the model. None stands for a sentence that ends where a longer one goes on.
 
         Ending there is as likely as the likeliest token that may follow a whole sentence.
@@ -172,7 +186,8 @@ class _Walk:
         self._room -= len(self._pending)
         if self._room < 0:
             raise _NoRoomError
-        scores = self._advance(self._pending)
+        scores = yield Feed(self._pending)
+        assert scores is not None  # noqa: S101 - the contract of quote
         self._pending = []
         allowed = [token for token in forks if token is not None]
         stops = [token for token in ends if token not in allowed] if None in forks else []

@@ -1,249 +1,186 @@
 """The header of a GGUF file, read and checked in Python before native code sees the file.
 
 ``read_header`` takes any bytes and gives a value or ``ModelFileError``. What it promises of an
-accepted file: every count, length and offset stays inside the file, types are known, tensors do
-not overlap, and the fields the engine relies on are there and of the right type.
-
-Source: the GGUF specification, ggml docs/gguf.md, versions 2 and 3 (little-endian).
+accepted file: every count, length and offset stays inside the file, types are known, tensors lie
+one behind the other, the architecture is one that the build of llama.cpp runs, the dimensions fit
+each other and the tensors, and the fields the engine relies on are there and of the right type.
 """
 
 from __future__ import annotations
 
-import struct
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from enum import StrEnum
+from math import inf
 from typing import BinaryIO, Final
 
+from gateway.engine.dimensions import Dimensions, check_tensors, read_dimensions
+from gateway.engine.gguf_reader import (
+    FLOAT32,
+    UINT32,
+    Metadata,
+    Reader,
+    Tensor,
+    Value,
+    read_metadata,
+    read_tensors,
+)
+from gateway.engine.gguf_types import ENCODERS, FILE_TYPES, KNOWN, RECURRENT
 from gateway.errors import ModelFileError
 
-Value = bool | int | float | str
-"""A scalar of the metadata. Arrays are checked and left out, save short arrays of strings."""
+__all__ = ["GgufHeader", "Kind", "Tensor", "Value", "read_header"]
 
 _MAGIC = b"GGUF"
 _VERSIONS = (2, 3)
 _MAX_TENSORS = 65_536
 _MAX_FIELDS = 65_536
-_MAX_STRING = 8 * 1024 * 1024  # bytes; chat templates are the longest strings there are
-_MAX_ITEMS = 16 * 1024 * 1024  # of one array; vocabularies are below a million
-_MAX_DIMENSIONS = 4
-_MAX_ELEMENTS = 2**48
-_MAX_NAME = 64  # bytes, GGML_MAX_NAME
+_MAX_CONTEXT = 2**27
 _DEFAULT_ALIGNMENT = 32
-_STRING, _ARRAY, _BOOL = 8, 9, 7
-_SCALARS: Final = {
-    0: "B",
-    1: "b",
-    2: "<H",
-    3: "<h",
-    4: "<I",
-    5: "<i",
-    6: "<f",
-    _BOOL: "B",
-    10: "<Q",
-    11: "<q",
-    12: "<d",
-}
-# type id -> (elements per block, bytes per block); ids 4, 5 and 31 to 38 were removed from ggml.
-_TENSOR_TYPES: Final = {
-    0: (1, 4),  # F32
-    1: (1, 2),  # F16
-    2: (32, 18),  # Q4_0
-    3: (32, 20),  # Q4_1
-    6: (32, 22),  # Q5_0
-    7: (32, 24),  # Q5_1
-    8: (32, 34),  # Q8_0
-    9: (32, 40),  # Q8_1
-    10: (256, 84),  # Q2_K
-    11: (256, 110),  # Q3_K
-    12: (256, 144),  # Q4_K
-    13: (256, 176),  # Q5_K
-    14: (256, 210),  # Q6_K
-    15: (256, 292),  # Q8_K
-    16: (256, 66),  # IQ2_XXS
-    17: (256, 74),  # IQ2_XS
-    18: (256, 98),  # IQ3_XXS
-    19: (256, 50),  # IQ1_S
-    20: (32, 18),  # IQ4_NL
-    21: (256, 110),  # IQ3_S
-    22: (256, 82),  # IQ2_S
-    23: (256, 136),  # IQ4_XS
-    24: (1, 1),  # I8
-    25: (1, 2),  # I16
-    26: (1, 4),  # I32
-    27: (1, 8),  # I64
-    28: (1, 8),  # F64
-    29: (256, 56),  # IQ1_M
-    30: (1, 2),  # BF16
-    34: (256, 54),  # TQ1_0
-    35: (256, 66),  # TQ2_0
-    39: (32, 17),  # MXFP4
-    40: (64, 36),  # NVFP4
-    41: (128, 18),  # Q1_0
-}
+_GUESSED = 1024  # a bit of general.file_type: LLAMA_FTYPE_GUESSED
+_VECTOR_POOLING: Final = frozenset({1, 2, 3})  # mean, cls, last (llama.h, llama_pooling_type)
+_RANKS: Final = 4
+_TOKENS: Final = "tokenizer.ggml.tokens"
+
+
+class Kind(StrEnum):
+    MODEL = "model"
+    ADAPTER = "adapter"
+    """Low-rank changes (LoRA) of a model, which it cannot run without."""
 
 
 @dataclass(frozen=True, slots=True)
 class GgufHeader:
-    """``metadata`` holds scalars. ``template`` is "" for a model that has none."""
+    """``template`` is "" for a model that has none. An adapter has neither words nor context.
 
+    ``alpha`` of an adapter: the scale its training used; llama.cpp multiplies by alpha / rank.
+    """
+
+    kind: Kind
     version: int
-    tensors: int
     size_bytes: int
     architecture: str
-    context: int
-    template: str = field(repr=False)
+    tensors: Mapping[str, Tensor] = field(repr=False)
     metadata: Mapping[str, Value] = field(repr=False)
+    context: int = 0
+    words: int = 0
+    template: str = field(repr=False, default="")
+    dimensions: Dimensions = field(default_factory=Dimensions)
+    alpha: float = 0.0
+
+    @property
+    def weights_bytes(self) -> int:
+        return sum(tensor.size_bytes for tensor in self.tensors.values())
+
+    @property
+    def parameters(self) -> int:
+        return sum(tensor.elements for tensor in self.tensors.values())
+
+    @property
+    def quantization(self) -> str:
+        """What the file calls itself, else the type of most of its bytes."""
+        declared = self.metadata.get("general.file_type")
+        if isinstance(declared, int) and FILE_TYPES.get(declared & ~_GUESSED, "-") != "-":
+            return FILE_TYPES[declared & ~_GUESSED]
+        bytes_of: Counter[str] = Counter()
+        for tensor in self.tensors.values():
+            bytes_of[tensor.type] += tensor.size_bytes
+        return bytes_of.most_common(1)[0][0]
+
+    @property
+    def embeds(self) -> bool:
+        """Whether it gives vectors for texts, and no texts."""
+        pooling = self.metadata.get(f"{self.architecture}.pooling_type")
+        return self.architecture in ENCODERS or pooling in _VECTOR_POOLING
+
+    @property
+    def recurrent(self) -> bool:
+        """Whether what it remembers cannot be cut back: no part of a prefix can be reused."""
+        return self.architecture in RECURRENT
 
 
 def read_header(file: BinaryIO, size: int) -> GgufHeader:
     """Read and check the header at the start of ``file``, which is ``size`` bytes long.
 
     Raises:
-        ModelFileError: the bytes are not a whole, sound GGUF model.
+        ModelFileError: the bytes are not a whole, sound GGUF model or adapter that can run here.
     """
-    reader = _Reader(file, size)
+    reader = Reader(file, size)
     if reader.take(4) != _MAGIC:
         raise ModelFileError("The model file is not a GGUF file.")
     version = reader.number("<I")
     if version not in _VERSIONS:
         raise ModelFileError("The model file has an unknown GGUF version or byte order.")
-    tensors, fields = reader.number("<Q"), reader.number("<Q")
-    if not 0 < tensors <= _MAX_TENSORS or fields > _MAX_FIELDS:
+    count, fields = reader.number("<Q"), reader.number("<Q")
+    if not 0 < count <= _MAX_TENSORS or fields > _MAX_FIELDS:
         raise ModelFileError("The model file has an impossible number of tensors or fields.")
-    metadata, strings = _read_metadata(reader, fields)
-    alignment = metadata.get("general.alignment", _DEFAULT_ALIGNMENT)
-    if not isinstance(alignment, int) or alignment < 1 or alignment & (alignment - 1):
-        raise ModelFileError("The model file has an impossible alignment.")
-    _check_tensors(reader, tensors, alignment)
-    architecture = metadata.get("general.architecture")
-    context = metadata.get(f"{architecture}.context_length")
-    template = metadata.get("tokenizer.chat_template", "")
-    if (
-        not isinstance(architecture, str)
-        or not isinstance(context, int)
-        or context < 1
-        or not isinstance(template, str)
-        or "tokenizer.ggml.tokens" not in strings
-    ):
+    metadata = read_metadata(reader, fields)
+    kind, architecture = _identity(metadata)
+    tensors = read_tensors(reader, count, _alignment(metadata))
+    known = metadata.values
+    if kind is Kind.ADAPTER:
+        alpha = _alpha(metadata)
+        return GgufHeader(kind, version, size, architecture, tensors, known, alpha=alpha)
+    context, template = known.get(f"{architecture}.context_length"), _template(metadata)
+    words = metadata.counts.get(_TOKENS, 0)
+    if type(context) is not int or not 0 < context <= _MAX_CONTEXT or not words:
         raise ModelFileError("The model file lacks fields that a language model has.")
-    return GgufHeader(version, tensors, size, architecture, context, template, metadata)
+    dimensions = read_dimensions(architecture, known)
+    check_tensors(architecture, dimensions, words, tensors)
+    return GgufHeader(
+        *(kind, version, size, architecture, tensors, known),
+        *(context, words, template, dimensions),
+    )
 
 
-class _Reader:
-    """Takes bytes off the front and never beyond the end."""
+def _identity(metadata: Metadata) -> tuple[Kind, str]:
+    """Return what the file is and of which architecture.
 
-    def __init__(self, file: BinaryIO, size: int) -> None:
-        self._file = file
-        self.size = size
-        self.position = 0
-
-    def take(self, count: int) -> bytes:
-        if count > self.size - self.position:
-            raise ModelFileError("The model file is truncated.")
-        data = self._file.read(count)
-        if len(data) != count:
-            raise ModelFileError("The model file is truncated.")
-        self.position += count
-        return data
-
-    def number(self, layout: str) -> int:
-        (value,) = struct.unpack(layout, self.take(struct.calcsize(layout)))
-        return int(value)
-
-    def raw_string(self) -> bytes:
-        length = self.number("<Q")
-        if length > _MAX_STRING:
-            raise ModelFileError("The model file has a string that is too long.")
-        return self.take(length)
-
-    def text(self) -> str:
-        try:
-            return self.raw_string().decode()
-        except UnicodeDecodeError:
-            raise ModelFileError("The model file has text that is not UTF-8.") from None
+    Raises:
+        ModelFileError: something else than a language model, a part of one, or one that llama.cpp
+            as it is built here does not run.
+    """
+    values = metadata.values
+    kind, architecture = values.get("general.type", "model"), values.get("general.architecture")
+    if kind not in (Kind.MODEL, Kind.ADAPTER):
+        raise ModelFileError("The model file is neither a language model nor an adapter.")
+    if values.get("split.count", 1) not in (0, 1):
+        raise ModelFileError("The model is split over several files: merge them into one first.")
+    if not isinstance(architecture, str) or architecture not in KNOWN:
+        raise ModelFileError("The model file has an architecture that does not run here.")
+    if values.get(f"{architecture}.pooling_type") == _RANKS:
+        raise ModelFileError("The model ranks texts, which this gateway has no use for.")
+    return Kind(str(kind)), architecture
 
 
-def _read_metadata(reader: _Reader, fields: int) -> tuple[dict[str, Value], set[str]]:
-    """Return the scalars, and the keys of the arrays of strings."""
-    scalars: dict[str, Value] = {}
-    string_arrays: set[str] = set()
-    seen: set[str] = set()
-    for _ in range(fields):
-        key, kind = reader.text(), reader.number("<I")
-        if key in seen:
-            raise ModelFileError("The model file names a field twice.")
-        seen.add(key)
-        if kind == _STRING:
-            scalars[key] = reader.text()
-        elif kind == _ARRAY:
-            if _skip_array(reader) == _STRING:
-                string_arrays.add(key)
-        else:
-            scalars[key] = _scalar(reader, kind)
-    return scalars, string_arrays
+def _alignment(metadata: Metadata) -> int:
+    key = "general.alignment"
+    alignment = metadata.values.get(key, _DEFAULT_ALIGNMENT)
+    if (
+        metadata.kinds.get(key, UINT32) != UINT32
+        or not isinstance(alignment, int)
+        or alignment < 1
+        or alignment & (alignment - 1)
+    ):
+        raise ModelFileError("The model file has an impossible alignment.")
+    return alignment
 
 
-def _scalar(reader: _Reader, kind: int) -> Value:
-    layout = _SCALARS.get(kind)
-    if layout is None:
-        raise ModelFileError("The model file has a field of an unknown type.")
-    (value,) = struct.unpack(layout, reader.take(struct.calcsize(layout)))
-    if kind != _BOOL:
-        return value  # type: ignore[no-any-return]
-    if value > 1:
-        raise ModelFileError("The model file has a truth value that is neither.")
-    return bool(value)
+def _template(metadata: Metadata) -> str:
+    template = metadata.values.get("tokenizer.chat_template", "")
+    if not isinstance(template, str):
+        raise ModelFileError("The model file has a chat template that is no text.")
+    return template
 
 
-def _skip_array(reader: _Reader) -> int:
-    """Check an array without keeping it; return the type of its items."""
-    kind, count = reader.number("<I"), reader.number("<Q")
-    if count > _MAX_ITEMS:
-        raise ModelFileError("The model file has an array that is too long.")
-    if kind == _STRING:
-        for _ in range(count):
-            reader.raw_string()
-        return kind
-    layout = _SCALARS.get(kind)  # arrays of arrays are unknown to ggml and refused here
-    if layout is None:
-        raise ModelFileError("The model file has an array of an unknown type.")
-    reader.take(struct.calcsize(layout) * count)
-    return kind
-
-
-def _check_tensors(reader: _Reader, count: int, alignment: int) -> None:
-    """Check that every tensor lies whole in the data that follows the header, in order."""
-    names: set[bytes] = set()
-    extents: list[tuple[int, int]] = []
-    for _ in range(count):
-        name = reader.raw_string()
-        if len(name) >= _MAX_NAME or name in names:
-            raise ModelFileError("The model file has a tensor with an impossible name.")
-        names.add(name)
-        extents.append(_tensor_extent(reader))
-    start = -(-reader.position // alignment) * alignment
-    free = 0
-    for offset, length in extents:
-        if offset % alignment or offset < free or start + offset + length > reader.size:
-            raise ModelFileError("The model file has a tensor outside its data.")
-        free = offset + length
-
-
-def _tensor_extent(reader: _Reader) -> tuple[int, int]:
-    """Return where a tensor begins in the data, and its length, both in bytes."""
-    dimensions = reader.number("<I")
-    if not 1 <= dimensions <= _MAX_DIMENSIONS:
-        raise ModelFileError("The model file has a tensor of impossible shape.")
-    shape = [reader.number("<Q") for _ in range(dimensions)]
-    elements = 1
-    for extent in shape:
-        elements *= extent
-        if not 0 < elements <= _MAX_ELEMENTS:
-            raise ModelFileError("The model file has a tensor of impossible shape.")
-    kind = _TENSOR_TYPES.get(reader.number("<I"))
-    if kind is None:
-        raise ModelFileError("The model file has a tensor of an unknown type.")
-    per_block, block_bytes = kind
-    if shape[0] % per_block:
-        raise ModelFileError("The model file has a tensor of impossible shape.")
-    return reader.number("<Q"), elements // per_block * block_bytes
+def _alpha(metadata: Metadata) -> float:
+    """Raises: ModelFileError: no LoRA, or one of a kind that native code would not survive."""
+    key = "adapter.lora.alpha"
+    alpha = metadata.values.get(key)
+    if metadata.values.get("adapter.type") != "lora" or "adapter.alora.invocation_tokens" in (
+        metadata.kinds
+    ):
+        raise ModelFileError("The adapter is not a plain LoRA adapter.")
+    if metadata.kinds.get(key) != FLOAT32 or not isinstance(alpha, float) or not 0 < alpha < inf:
+        raise ModelFileError("The adapter does not say its alpha.")
+    return alpha

@@ -1,4 +1,4 @@
-"""The models of a home: ``CLOISTER_HOME/models/models.toml`` and the files beside it.
+"""The models of a home: the list and the files beside it.
 
 A file enters once, through ``add``: checked, copied and hashed. From then on the recorded SHA-256
 decides, at every load. The bundled model is recorded the same way, in ``embedded/card.toml``.
@@ -7,55 +7,49 @@ decides, at every load. The bundled model is recorded the same way, in ``embedde
 from __future__ import annotations
 
 import contextlib
-import fcntl
-import json
-import os
 import re
-import shutil
 import tomllib
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, BinaryIO, Final
+from typing import Final
 
 from gateway.domain import Decoding
-from gateway.engine.gguf_header import GgufHeader, read_header
-from gateway.engine.model_file import ModelSpec, check_file
+from gateway.engine.model_copy import (
+    NewModel,
+    card_digest,
+    copy_model,
+    read_card,
+    write_card,
+)
+from gateway.engine.model_file import SIZE_CLASSES, ModelSpec, check_file, template_digest
+from gateway.engine.model_list import (
+    FOLDER,
+    MAX_SCALE,
+    NAME,
+    RESERVED,
+    ModelRecord,
+    locked,
+    read_list,
+    write_list,
+)
 from gateway.errors import ModelFileError, SettingsError, UnknownModelError
 
-FOLDER: Final = "models"
-LIST_FILE: Final = "models.toml"
-RESERVED: Final = frozenset({"auto"})
+__all__ = [
+    "FOLDER",
+    "ModelRecord",
+    "NewModel",
+    "add_model",
+    "bundled_model",
+    "check_bases",
+    "find_model",
+    "list_models",
+    "remove_model",
+    "verify_model",
+]
+
 _EMBEDDED: Final = Path(__file__).parent / "embedded"
 _CARD: Final = "card.toml"
-_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
-_DIGEST: Final = re.compile(r"[0-9a-f]{64}")
-_LICENSE: Final = re.compile(r"[ -~]{0,200}")
-_KEYS: Final = frozenset(
-    {"name", "file", "sha256", "decoding", "context", "tags", "zone", "license", "added"}
-)
-
-
-@dataclass(frozen=True, slots=True)
-class ModelRecord:
-    """A line of the list. ``added`` is the caller's date, as text; ``bundled`` files are ours."""
-
-    spec: ModelSpec
-    added: str = ""
-    bundled: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class NewModel:
-    """What an operator says of a file. ``decoding`` None: what the file declares, else free."""
-
-    name: str
-    added: str
-    decoding: Decoding | None = None
-    context: int = 0
-    tags: frozenset[str] = frozenset()
-    zone: str = "local"
-    license: str = ""
+_TAG: Final = re.compile(r"[a-z0-9][a-z0-9._:-]{0,63}")
 
 
 def bundled_model() -> ModelRecord:
@@ -81,17 +75,29 @@ def bundled_model() -> ModelRecord:
 
 
 def list_models(home: Path, *, bundled: bool = True) -> tuple[ModelRecord, ...]:
-    """Return the models of ``home``, the bundled one first.
+    """Return the models and adapters of ``home``, the bundled one first.
 
     Raises:
         SettingsError: the list is unreadable, holds an unknown key, a name twice or a bad value.
     """
-    listed = _read_list(home)
+    listed = read_list(home)
     records = (bundled_model(), *listed) if bundled else listed
-    names = [record.spec.name for record in records]
-    if len(set(names)) != len(names):
+    if len({record.spec.name for record in records}) != len(records):
         raise SettingsError("Two models have the same name.")
     return records
+
+
+def check_bases(records: Sequence[ModelRecord]) -> None:
+    """Refuse an adapter whose base is not among ``records`` or not the one it was added for.
+
+    Raises:
+        SettingsError: naming the adapter.
+    """
+    named = {record.spec.name: record.spec for record in records}
+    for spec in named.values():
+        base = named.get(spec.base)
+        if spec.base and (base is None or base.base or base.sha256 != spec.base_sha256):
+            raise SettingsError(f"{spec.name}: its base is not there, or not what it was made for.")
 
 
 def find_model(home: Path, name: str) -> ModelRecord:
@@ -107,18 +113,25 @@ def find_model(home: Path, name: str) -> ModelRecord:
 
 
 def verify_model(home: Path, name: str) -> ModelRecord:
-    """Check header and SHA-256 of a model's file, as loading does.
+    """Check header and SHA-256 of a model's file, as loading does, its chat template and its card.
 
     Raises:
         UnknownModelError: no such model.
-        ModelFileError: the file is missing, corrupt, or not the recorded one.
+        ModelFileError: the file or card is missing, corrupt, or not the recorded one.
     """
     record = find_model(home, name)
+    facts = record.facts
+    if record.spec.base:
+        check_bases([find_model(home, record.spec.base), record])
     try:
         with record.spec.path.open("rb") as file:
-            check_file(file, record.spec.sha256)
+            header, _ = check_file(file, record.spec.sha256, record.spec.kind)
     except OSError:
         raise ModelFileError("The model file cannot be read.") from None
+    if facts.template_sha256 and template_digest(header) != facts.template_sha256:
+        raise ModelFileError("The chat template is not the one that was recorded.")
+    if facts.card_sha256 and card_digest(read_card(record.card)) != facts.card_sha256:
+        raise ModelFileError("The model's card is not the one that was recorded.")
     return record
 
 
@@ -126,185 +139,60 @@ def add_model(home: Path, path: Path, new: NewModel) -> ModelRecord:
     """Check a GGUF file, copy it into ``home`` and record it. All or nothing.
 
     Raises:
-        ModelFileError: not a sound GGUF file.
-        SettingsError: a bad or taken name, or the home cannot be written.
+        ModelFileError: not a sound GGUF file, or an adapter that does not fit its base.
+        UnknownModelError: no model has the base's name.
+        SettingsError: a bad or taken name, a bad tag, or the home cannot be written.
     """
-    if not _NAME.fullmatch(new.name) or new.name in RESERVED or new.name.endswith(".gguf"):
+    if not NAME.fullmatch(new.name) or new.name in RESERVED or new.name.endswith(".gguf"):
         raise SettingsError("A model's name is letters, digits, dots, dashes and underscores.")
+    if not all(map(_TAG.fullmatch, new.tags)) or new.tags & SIZE_CLASSES:
+        raise SettingsError(
+            "A tag is small letters, digits, dots, colons, dashes and underscores, and no size: "
+            f"{', '.join(sorted(SIZE_CLASSES))} are told from the file."
+        )
+    if not 0 < new.scale <= MAX_SCALE:
+        raise SettingsError(f"An adapter's scale is above 0 and at most {MAX_SCALE:g}.")
     folder = home / FOLDER
-    with _locked(folder):
-        if new.name in {record.spec.name for record in list_models(home)}:
+    with locked(folder):
+        records = list_models(home)
+        if new.name in {record.spec.name for record in records}:
             raise SettingsError("A model of this name exists.")
-        spec = _copy(path, folder / f"{new.name}.gguf", new)
-        record = ModelRecord(spec, added=new.added)
+        base = find_model(home, new.base) if new.base else None
+        card = read_card(new.card) if new.card else None
+        record = copy_model(path, folder / f"{new.name}.gguf", new, base, card)
         try:
-            _write_list(folder, (*_read_list(home), record))
-        except SettingsError:
-            spec.path.unlink(missing_ok=True)
-            raise
+            if card is not None:
+                write_card(record.card, card)
+            write_list(folder, (*read_list(home), record))
+        except (OSError, SettingsError) as error:
+            record.spec.path.unlink(missing_ok=True)
+            record.card.unlink(missing_ok=True)
+            if isinstance(error, SettingsError):
+                raise
+            raise SettingsError("The model's card could not be copied into the home.") from None
     return record
 
 
 def remove_model(home: Path, name: str) -> None:
-    """Forget a model and delete its file.
+    """Forget a model and delete its file and card.
 
     Raises:
         UnknownModelError: no such model.
-        SettingsError: it is the bundled one, or the home cannot be written.
+        SettingsError: it is the bundled one, it has adapters, or the home cannot be written.
     """
     folder = home / FOLDER
-    with _locked(folder):
+    with locked(folder):
         record = find_model(home, name)
         if record.bundled:
             raise SettingsError(
                 "The bundled model stays: to offer it no more, set engine.bundled_model = false."
             )
-        _write_list(folder, tuple(one for one in _read_list(home) if one.spec.name != name))
-        with contextlib.suppress(OSError):
-            record.spec.path.unlink(missing_ok=True)
-
-
-def _copy(source: Path, target: Path, new: NewModel) -> ModelSpec:
-    """Copy a file, then check the copy: what is hashed is what will be loaded."""
-    try:
-        with source.open("rb") as original:
-            read_header(original, os.fstat(original.fileno()).st_size)  # before gigabytes move
-            original.seek(0)
-            descriptor = os.open(target, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
-            try:
-                header, digest = _fill(descriptor, original)
-            except (OSError, ModelFileError):
-                target.unlink(missing_ok=True)
-                raise
-    except FileExistsError:
-        raise SettingsError("A file of this name lies in the models folder already.") from None
-    except OSError:
-        raise SettingsError("The model file could not be copied into the home.") from None
-    declared = header.metadata.get("cloister.decoding")
-    quotes = declared == Decoding.EXTRACTIVE.value
-    return ModelSpec(
-        name=new.name,
-        path=target,
-        sha256=digest,
-        decoding=new.decoding or (Decoding.EXTRACTIVE if quotes else Decoding.FREE),
-        context=new.context,
-        tags=new.tags,
-        zone=new.zone,
-        license=new.license,
-    )
-
-
-def _fill(descriptor: int, original: BinaryIO) -> tuple[GgufHeader, str]:
-    with os.fdopen(descriptor, "r+b") as copy:
-        shutil.copyfileobj(original, copy, 1 << 20)
-        copy.flush()
-        os.fsync(copy.fileno())
-        copy.seek(0)
-        return check_file(copy, None)
-
-
-# --- the list -----------------------------------------------------------------------------------
-
-
-@contextlib.contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    """Hold the folder's lock: two commands at once must not lose each other's line."""
-    try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    except OSError:
-        raise SettingsError("The models folder of the home cannot be used.") from None
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)
-
-
-def _read_list(home: Path) -> tuple[ModelRecord, ...]:
-    path = home / FOLDER / LIST_FILE
-    try:
-        entries = tomllib.loads(path.read_text("utf-8"))
-    except FileNotFoundError:
-        return ()
-    except (OSError, ValueError):
-        raise SettingsError(f"{path} cannot be read as TOML.") from None
-    models = entries.pop("model", [])
-    if entries or not isinstance(models, list):
-        raise SettingsError(f"{path}: only [[model]] tables belong here.")
-    return tuple(_record(path, entry) for entry in models)
-
-
-def _record(path: Path, entry: Any) -> ModelRecord:
-    try:
-        file, digest, context = entry["file"], entry["sha256"], entry.get("context", 0)
-        tags, zone = entry.get("tags", []), entry.get("zone", "local")
-        checks: tuple[object, ...] = (
-            set(entry) <= _KEYS,
-            _NAME.fullmatch(entry["name"]) and entry["name"] not in RESERVED,
-            _NAME.fullmatch(file),  # a plain name: nothing outside the folder
-            _DIGEST.fullmatch(digest),
-            type(context) is int and context >= 0,
-            isinstance(tags, list) and all(isinstance(tag, str) for tag in tags),
-            isinstance(zone, str) and zone,
-        )
-        spec = ModelSpec(
-            name=entry["name"],
-            path=path.parent / file,
-            sha256=digest,
-            decoding=Decoding(entry["decoding"]),
-            context=context,
-            tags=frozenset(tags),
-            zone=zone,
-            license=str(entry.get("license", "")),
-        )
-    except (KeyError, TypeError, ValueError):
-        checks = (False,)
-    if not all(checks):
-        raise SettingsError(f"{path}: a model's entry is not valid.") from None
-    return ModelRecord(spec, added=str(entry.get("added", "")))
-
-
-def _write_list(folder: Path, records: Sequence[ModelRecord]) -> None:
-    """Replace the list at once: a crash leaves the old one or the new one."""
-    text = "# Written by `gateway models`. The digest decides at every load.\n" + "".join(
-        f"\n[[model]]\n{_entry(record)}" for record in records
-    )
-    path, draft = folder / LIST_FILE, folder / f".{LIST_FILE}.new"
-    try:
-        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        draft.replace(path)
-        _sync(folder)
-    except OSError:
-        raise SettingsError("The list of models could not be written.") from None
-
-
-def _sync(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _entry(record: ModelRecord) -> str:
-    spec = record.spec
-    if not _LICENSE.fullmatch(spec.license):
-        raise SettingsError("A licence is one line of printable ASCII.")
-    values = {
-        "name": spec.name,
-        "file": spec.path.name,
-        "sha256": spec.sha256,
-        "decoding": spec.decoding.value,
-        "context": spec.context,
-        "tags": sorted(spec.tags),
-        "zone": spec.zone,
-        "license": spec.license,
-        "added": record.added,
-    }
-    # JSON's strings, numbers and flat lists are TOML too (DEL excepted, which no field may hold).
-    return "".join(f"{key} = {json.dumps(value)}\n" for key, value in values.items())
+        others = tuple(one for one in read_list(home) if one.spec.name != name)
+        if adapters := [one.spec.name for one in others if one.spec.base == name]:
+            raise SettingsError(
+                f"The model has adapters; remove them first: {', '.join(adapters)}."
+            )
+        write_list(folder, others)
+        for path in (record.spec.path, record.card):
+            with contextlib.suppress(OSError):
+                path.unlink(missing_ok=True)

@@ -1,25 +1,28 @@
-"""llama.cpp through its low-level interface: one model, one context, one sequence. Child only.
+"""llama.cpp through its low-level interface: one model, one context, many sequences. Child only.
 
 Importing this module loads the native library; nothing of it is imported by the gateway itself.
+
+The context is cut into *streams*, one for each sequence, each with room of its own for ``context``
+tokens. In one buffer for all, every token would attend over the cells of all sequences; measured on
+eight of 1,000 tokens that makes a step several times slower (docs/adr/0014).
 """
 
 from __future__ import annotations
 
+import array
 import ctypes
+import math
 import re
 from collections.abc import Callable, Iterator, Sequence
 
 import llama_cpp.llama_cpp as llama
 
+from gateway.engine import wire
+from gateway.engine.batch import BATCH, Row
 from gateway.engine.extractive import Scores
+from gateway.engine.rows import NativeError, Rows
+from gateway.engine.sampler import Sampler
 from gateway.engine.template import Piece
-
-BATCH = 256
-"""Tokens of a prompt that are read at once; between two batches the child listens."""
-
-
-class NativeError(Exception):
-    """llama.cpp refused. It says why only to its log, which is off."""
 
 
 @llama.llama_log_callback  # type: ignore[untyped-decorator]
@@ -42,26 +45,62 @@ def open_stream(descriptor: int) -> int:
 
 
 class Model:
-    """A loaded model. ``context`` is in tokens, prompt and answer together."""
+    """A loaded model. ``context`` is in tokens of one sequence, prompt and answer together."""
 
-    def __init__(self, stream: int, *, context: int, threads: int) -> None:
+    def __init__(
+        self,
+        files: Sequence[int],
+        *,
+        context: int,
+        streams: int,
+        threads: int,
+        scales: Sequence[float] = (),
+    ) -> None:
+        """``files``: the model's, then those of its adapters, whose ``scales`` these are."""
         parameters = llama.llama_model_default_params()
         parameters.n_gpu_layers = 0
         parameters.load_mode = llama.LLAMA_LOAD_MODE_MMAP
-        self._model = llama.llama_model_load_from_file_ptr(ctypes.c_void_p(stream), parameters)
+        self._model = llama.llama_model_load_from_file_ptr(ctypes.c_void_p(files[0]), parameters)
         if not self._model:
             raise NativeError
         self._vocab = llama.llama_model_get_vocab(self._model)
-        self._words = llama.llama_vocab_n_tokens(self._vocab)
-        self.context = min(context, llama.llama_model_n_ctx_train(self._model))
+        self.words: int = llama.llama_vocab_n_tokens(self._vocab)
+        self.context: int = min(context, llama.llama_model_n_ctx_train(self._model))
+        self._adapters = [
+            (self._load_adapter(file), scale) for file, scale in zip(files[1:], scales, strict=True)
+        ]
+        self._adapter = -1
         wanted = llama.llama_context_default_params()
-        wanted.n_ctx, wanted.n_batch, wanted.n_ubatch = self.context, BATCH, BATCH
-        wanted.n_seq_max = 1
+        wanted.n_ctx, wanted.n_seq_max = self.context * streams, streams
+        wanted.n_batch = wanted.n_ubatch = BATCH
         wanted.n_threads = wanted.n_threads_batch = threads
+        wanted.kv_unified = False
         wanted.no_perf = True
-        self._context = llama.llama_init_from_model(self._model, wanted)
-        if not self._context:
+        self._context = self.open(wanted)
+        self._memory = llama.llama_get_memory(self._context)
+        self._rows = Rows(BATCH)
+        self._pieces: dict[int, bytes] = {}
+
+    @property
+    def width(self) -> int:
+        """How many numbers a vector of a text has."""
+        return int(llama.llama_model_n_embd_out(self._model))
+
+    def open(self, wanted: llama.llama_context_params) -> llama.llama_context_p:
+        """Return a new context of this model. Raises NativeError: it does not fit the memory."""
+        context: llama.llama_context_p = llama.llama_init_from_model(self._model, wanted)
+        if not context:
             raise NativeError
+        return context
+
+    def _load_adapter(self, file: int) -> llama.llama_adapter_lora_p:
+        stream = ctypes.c_void_p(file)
+        adapter: llama.llama_adapter_lora_p = llama.llama_adapter_lora_init_from_file_ptr(
+            self._model, stream
+        )
+        if not adapter:
+            raise NativeError
+        return adapter
 
     # --- vocabulary ------------------------------------------------------------------------
 
@@ -83,7 +122,10 @@ class Model:
     def ends(self) -> tuple[int, ...]:
         """Return the tokens that end an answer, by the model's metadata."""
         is_end = llama.llama_vocab_is_eog
-        return tuple(t for t in range(self._words) if is_end(self._vocab, t))
+        return tuple(t for t in range(self.words) if is_end(self._vocab, t))
+
+    def is_end(self, token: int) -> bool:
+        return bool(llama.llama_vocab_is_eog(self._vocab, token))
 
     def tokens(self, text: str, *, special: bool = False) -> list[int]:
         """Tokenize; control tokens are parsed only where ``special``."""
@@ -136,57 +178,100 @@ class Model:
 
     def piece(self, token: int) -> bytes:
         """Return the bytes a token stands for; control tokens stand for none."""
+        known = self._pieces.get(token)
+        if known is None:
+            known = self._pieces[token] = self._read_piece(token, special=False)
+        return known
+
+    def _read_piece(self, token: int, *, special: bool) -> bytes:
         size = 256
         while True:
             room = ctypes.create_string_buffer(size)
-            count = llama.llama_token_to_piece(self._vocab, token, room, size, 0, False)
+            count = llama.llama_token_to_piece(self._vocab, token, room, size, 0, special)
             if count >= 0:
                 return room.raw[:count]
             size = -count
 
-    def is_end(self, token: int) -> bool:
-        return bool(llama.llama_vocab_is_eog(self._vocab, token))
+    def vocabulary(self) -> list[bytes | None]:
+        """Return the bytes of every token in the order of their ids; None for control tokens."""
+        control = llama.LLAMA_TOKEN_ATTR_CONTROL
+        return [
+            None
+            if llama.llama_vocab_get_attr(self._vocab, token) & control
+            else self._read_piece(token, special=False)
+            for token in range(self.words)
+        ]
 
-    # --- evaluation ------------------------------------------------------------------------
+    # --- sequences ---------------------------------------------------------------------------
 
-    def clear(self) -> None:
-        """Forget the last sequence, its data included."""
-        llama.llama_memory_clear(llama.llama_get_memory(self._context), True)
+    def evaluate(self, rows: Sequence[Row], adapter: int) -> None:
+        """Evaluate tokens of any sequences; those of one sequence in the order of positions.
 
-    def feed(self, tokens: Sequence[int], between: Callable[[], None]) -> None:
-        """Evaluate tokens behind those fed before; ``between`` runs after each batch."""
-        for start in range(0, len(tokens), BATCH):
-            part = tokens[start : start + BATCH]
-            room = (llama.llama_token * len(part))(*part)
-            batch = llama.llama_batch_get_one(room, len(part))
-            if llama.llama_decode(self._context, batch) != 0:
-                raise NativeError
-            between()
+        ``adapter`` counts from 0, -1 is none. The logits of a scored row are read with its place in
+        ``rows``, until the next call.
 
-    def scores(self) -> Scores:
-        """Return the logits behind the last token; valid until the next ``feed``."""
-        logits = llama.llama_get_logits_ith(self._context, -1)
+        Raises:
+            NativeError: llama.cpp refused, or its backend failed.
+        """
+        if adapter != self._adapter:
+            self._use(adapter)
+        if llama.llama_decode(self._context, self._rows.fill(rows)) != 0:
+            raise NativeError
+
+    def _use(self, adapter: int) -> None:
+        chosen = self._adapters[adapter : adapter + 1] if adapter >= 0 else []
+        handles = (llama.llama_adapter_lora_p_ctypes * len(chosen))()
+        for place, (adapter_handle, _) in enumerate(chosen):
+            handles[place] = adapter_handle  # type: ignore[call-overload]
+        scales = (ctypes.c_float * len(chosen))(*(scale for _, scale in chosen))
+        if llama.llama_set_adapters_lora(self._context, handles, len(chosen), scales) != 0:
+            raise NativeError
+        self._adapter = adapter
+
+    def copy(self, source: int, target: int, count: int) -> bool:
+        """Make the first ``count`` tokens of one stream those of another, and all it holds.
+
+        As ``cut`` where that is not possible.
+        """
+        llama.llama_memory_seq_rm(self._memory, target, -1, -1)
+        llama.llama_memory_seq_cp(self._memory, source, target, -1, -1)
+        return self.cut(target, count)
+
+    def cut(self, stream: int, count: int) -> bool:
+        """Forget all of a stream but its first ``count`` tokens.
+
+        Where the model cannot forget a part (recurrent ones), all is forgotten: False.
+        """
+        if count and llama.llama_memory_seq_rm(self._memory, stream, count, -1):
+            return True
+        llama.llama_memory_seq_rm(self._memory, stream, -1, -1)
+        return not count
+
+    def wipe(self) -> None:
+        """Forget everything, the bytes included."""
+        llama.llama_memory_clear(self._memory, True)
+
+    # --- logits ------------------------------------------------------------------------------
+
+    def scores(self, row: int) -> Scores:
+        """Return the logits behind a scored row; valid until the next ``evaluate``."""
+        logits = llama.llama_get_logits_ith(self._context, row)
         return lambda token: float(logits[token])
 
-    def sampler(self, *, temperature: float, top_p: float, seed: int) -> Callable[[], int]:
-        """Return a draw from the logits: the likeliest for temperature 0, else tempered nucleus."""
-        chain = llama.llama_sampler_chain_init(llama.llama_sampler_chain_default_params())
-        if temperature <= 0:
-            llama.llama_sampler_chain_add(chain, llama.llama_sampler_init_greedy())
-        else:
-            llama.llama_sampler_chain_add(chain, llama.llama_sampler_init_temp(temperature))
-            llama.llama_sampler_chain_add(chain, llama.llama_sampler_init_top_p(top_p, 1))
-            llama.llama_sampler_chain_add(chain, llama.llama_sampler_init_dist(seed))
-        return _Sampler(chain, self._context)
+    def probabilities(self, row: int) -> array.array[float]:
+        """Return the natural logarithm of how likely each token of the vocabulary is.
 
+        Pure Python, about 0.1 ms for 1,000 tokens: numpy would bring threads into the child.
+        """
+        address = ctypes.addressof(llama.llama_get_logits_ith(self._context, row).contents)
+        logits = array.array("f", ctypes.string_at(address, self.words * 4))
+        best = max(logits)
+        total = math.log(math.fsum(math.exp(logit - best) for logit in logits)) + best
+        return array.array("f", (logit - total for logit in logits))
 
-class _Sampler:
-    def __init__(self, chain: llama.llama_sampler_p, context: llama.llama_context_p) -> None:
-        self._chain = chain
-        self._context = context
+    def forbid(self, row: int, token: int) -> None:
+        """Make a token impossible at a scored row."""
+        llama.llama_get_logits_ith(self._context, row)[token] = -math.inf
 
-    def __call__(self) -> int:
-        return int(llama.llama_sampler_sample(self._chain, self._context, -1))
-
-    def __del__(self) -> None:
-        llama.llama_sampler_free(self._chain)
+    def sampler(self, ask: wire.Generate, seed: int) -> Sampler:
+        return Sampler(self._context, self.words, ask, seed, self.context)

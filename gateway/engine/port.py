@@ -73,7 +73,7 @@ class Engine(Protocol):
         ...
 
     def flush(self) -> None:
-        """Forget all cached prefixes, from the next step on: policy changed or a key was revoked."""
+        """Forget all cached prefixes: a policy was applied or a key revoked."""
         ...
 
     async def aclose(self) -> None:

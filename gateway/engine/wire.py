@@ -2,8 +2,10 @@
 
 Each message is a msgpack map behind its length (four bytes, big end first) on a pipe. The child
 learns masked prompts and sampling parameters, nothing else: no key, no mapping, no path.
-Every ``Generate`` is answered by any number of ``Progress`` and ``Piece`` and then by exactly one
-``Done`` or ``Failed`` with its id; a cancelled one ends so too.
+After each batch the child sends one ``Step`` with all that was said in it; an empty one shows that
+it lives. Every answer of a ``Generate`` (there are ``n``) ends with exactly one ``Done``, or all of
+them with one ``Failed``; a cancelled one ends so too. An ``Embed`` ends with ``Vectors`` or
+``Failed``.
 """
 
 from __future__ import annotations
@@ -28,14 +30,18 @@ class WireError(Exception):
 class Load(msgspec.Struct, frozen=True, tag=True):
     """The first message: how to run the model whose descriptor the child was given.
 
-    ``form`` holds the fields of ``extractive.LabelForm`` for a model that chooses by label.
+    ``context`` is in tokens of one sequence, ``streams`` how many there are. ``adapters``: the
+    scale of each LoRA adapter whose descriptor follows the model's. ``form`` holds the fields of
+    ``extractive.LabelForm`` for a model that chooses by label.
     """
 
     context: int
+    streams: int
     threads: int
     form: tuple[str, str, str, int] | None
     abstention: str
     separator: str
+    adapters: tuple[float, ...] = ()
 
 
 class Turn(msgspec.Struct, frozen=True):
@@ -46,25 +52,49 @@ class Turn(msgspec.Struct, frozen=True):
     call_id: str | None = None
 
 
-class Generate(msgspec.Struct, frozen=True, tag=True):
-    """``temperature`` 0 is greedy; a ``seed`` of None is drawn by the child."""
+class Generate(msgspec.Struct, frozen=True, tag=True, kw_only=True):
+    """``temperature`` 0 is greedy; a ``seed`` of None is drawn by the child.
+
+    ``raw``: the one turn is continued as it stands. ``scope``: whose prefixes may be reused, ""
+    nobody's; ``shared`` turns at the beginning are the same for all. ``adapter`` counts from 0, -1
+    is none. ``logprobs``: how many alternatives are told of each token, -1: not even its own.
+    """
 
     id: int
     turns: tuple[Turn, ...]
-    extractive: bool
-    stop: tuple[str, ...]
-    max_tokens: int | None
-    temperature: float
-    top_p: float
-    seed: int | None
+    raw: bool = False
+    extractive: bool = False
+    grammar: str = ""
+    stop: tuple[str, ...] = ()
+    max_tokens: int | None = None
+    temperature: float = 1.0
+    top_p: float = 1.0
+    seed: int | None = None
+    frequency_penalty: float = 0.0
+    presence_penalty: float = 0.0
+    bias: tuple[tuple[int, float], ...] = ()
+    logprobs: int = -1
+    n: int = 1
+    scope: str = ""
+    shared: int = 0
+    adapter: int = -1
+
+
+class Embed(msgspec.Struct, frozen=True, tag=True):
+    id: int
+    texts: tuple[str, ...]
 
 
 class Cancel(msgspec.Struct, frozen=True, tag=True):
     id: int
 
 
+class Forget(msgspec.Struct, frozen=True, tag=True):
+    """No prefix that is cached now may be reused from here on."""
+
+
 class Ready(msgspec.Struct, frozen=True, tag=True):
-    """The model is loaded and the wall stands. ``context`` is in tokens."""
+    """The model is loaded and the wall stands. ``context`` is in tokens of one sequence."""
 
     isolation: str
     context: int
@@ -76,33 +106,58 @@ class LoadFailed(msgspec.Struct, frozen=True, tag=True):
     why: Literal["wall", "model"]
 
 
-class Progress(msgspec.Struct, frozen=True, tag=True):
-    """The child lives: some of a long prompt has been read."""
+class Logprob(msgspec.Struct, frozen=True, array_like=True):
+    """A token's bytes and the logarithm of how likely it was; ``top``: the likeliest ones."""
+
+    token: bytes
+    value: float
+    top: tuple[tuple[bytes, float], ...]
+
+
+class Said(msgspec.Struct, frozen=True, array_like=True):
+    """A piece of answer ``index`` of generation ``id``."""
 
     id: int
-
-
-class Piece(msgspec.Struct, frozen=True, tag=True):
-    id: int
+    index: int
     text: str
+    logprobs: tuple[Logprob, ...] = ()
 
 
 class Done(msgspec.Struct, frozen=True, tag=True):
+    """Tokens of the prompt are counted in ``index`` 0 only; ``processor_s`` in each."""
+
     id: int
+    index: int
     finish: Finish
     prompt_tokens: int
+    cached_tokens: int
     completion_tokens: int
+    processor_s: float
 
 
 class Failed(msgspec.Struct, frozen=True, tag=True):
     """``why`` is a constant; no text of the prompt ever stands in it."""
 
     id: int
-    why: Literal["context", "template"]
+    why: Literal["context", "template", "grammar", "bias", "native"]
 
 
-ToChild = Load | Generate | Cancel
-FromChild = Ready | LoadFailed | Progress | Piece | Done | Failed
+class Step(msgspec.Struct, frozen=True, tag=True):
+    said: tuple[Said, ...] = ()
+    ended: tuple[Done | Failed, ...] = ()
+
+
+class Vectors(msgspec.Struct, frozen=True, tag=True):
+    """``vectors``: one for each text, as little-endian float32."""
+
+    id: int
+    vectors: tuple[bytes, ...]
+    tokens: int
+    processor_s: float
+
+
+ToChild = Load | Generate | Embed | Cancel | Forget
+FromChild = Ready | LoadFailed | Step | Vectors
 
 _encoder = msgspec.msgpack.Encoder()
 _to_child: msgspec.msgpack.Decoder[ToChild] = msgspec.msgpack.Decoder(ToChild)

@@ -21,6 +21,7 @@ from gateway.domain import (
     Band,
     Category,
     Decision,
+    Decoding,
     Finding,
     Operator,
     Principal,
@@ -52,12 +53,22 @@ if TYPE_CHECKING:
 FILE_KEYS = ("policy", "cases")
 CASE_KEYS = ("id", "role", "purpose", "entity", "confidence", "beside", "category", "expect")
 CASE_REQUIRED = ("id", "role", "purpose", "expect")
-EXPECT_KEYS = ("deny", "operator", "restore", "rule", "stages", "zones", "obligations")
+EXPECT_KEYS = (
+    "deny",
+    "operator",
+    "restore",
+    "rule",
+    "stages",
+    "zones",
+    "obligations",
+    "decoding",
+)
 
 _RULE = re.compile(rf"{NAME.pattern}|{SILENCE}")
 _ACTION = MappingProxyType(
     {action.name.lower(): action for each in STAGES.values() for action in each}
 )
+_DECODING = MappingProxyType({each.value: each for each in Decoding})
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +82,7 @@ class Expectation:
     stages: Mapping[str, str] | None = None
     zones: frozenset[str] | None = None
     obligations: frozenset[str] | None = None
+    decoding: Decoding | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,6 +205,7 @@ def _expectation(node: Node) -> Expectation:
         obligations=keys["obligations"].matches("obligation", NAME)
         if "obligations" in keys
         else None,
+        decoding=keys["decoding"].choice("decoding", _DECODING) if "decoding" in keys else None,
     )
 
 
@@ -258,6 +271,7 @@ def _faults(expect: Expectation, decision: Decision, cited: frozenset[str]) -> I
         ("stages", expect.stages, stages),
         ("zones", expect.zones, decision.constraints.zones),
         ("obligations", expect.obligations, frozenset(decision.obligations)),
+        ("decoding", expect.decoding, decision.constraints.decoding),
     ]
     if ruling is not None:
         pairs.append(("operator", expect.operator, ruling.operator))

@@ -194,7 +194,7 @@ def _compile(
     request = Decision(
         rulings=(),
         denied=_sorted(row.denied),
-        constraints=ModelConstraints(row.tags, row.zones),
+        constraints=ModelConstraints(row.tags, row.zones, row.decoding),
         stages=tuple(
             StageRequirement(stage, Action(point.level).name.lower(), _sorted(point.by))
             for stage, point in sorted(row.stages.items())

@@ -16,7 +16,7 @@ from enum import IntEnum, StrEnum
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from gateway.domain import Band, Category, Citation, Operator, PolicyRef, Purpose, Role
+from gateway.domain import Band, Category, Citation, Decoding, Operator, PolicyRef, Purpose, Role
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -29,6 +29,10 @@ ROLES: Mapping[str, Role] = MappingProxyType({role.value: role for role in Role}
 PURPOSES: Mapping[str, Purpose] = MappingProxyType({purpose.value: purpose for purpose in Purpose})
 BANDS: Mapping[str, Band] = MappingProxyType({band.name.lower(): band for band in Band})
 CATEGORIES: Mapping[str, Category] = MappingProxyType({each.value: each for each in Category})
+DECODINGS: Mapping[str, Decoding] = MappingProxyType(
+    {each.value: each for each in Decoding if each is not Decoding.FREE}
+)
+"""What a rule can hold answers to; ``free`` would ask for nothing."""
 
 
 class Kind(StrEnum):
@@ -102,6 +106,7 @@ class Then:
     tags: frozenset[str] = frozenset()
     zones: frozenset[str] | None = None
     obligations: frozenset[str] = frozenset()
+    decoding: Decoding = Decoding.FREE
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,10 +6,11 @@ import re
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from gateway.domain import Operator
+from gateway.domain import Decoding, Operator
 from gateway.policy.model import (
     BANDS,
     CATEGORIES,
+    DECODINGS,
     LANGUAGE,
     OPERATORS,
     PURPOSES,
@@ -58,6 +59,7 @@ THEN_KEYS = (
     "require",
     "models",
     "obligations",
+    "decoding",
 )
 REQUIRE_KEYS = ("stage", "action")
 MODELS_KEYS = ("tags", "zones")
@@ -204,6 +206,9 @@ def _then(node: Node) -> Then:
         obligations=keys["obligations"].matches("obligation", NAME)
         if "obligations" in keys
         else frozenset(),
+        decoding=keys["decoding"].choice("decoding", DECODINGS)
+        if "decoding" in keys
+        else Decoding.FREE,
     )
 
 
@@ -254,6 +259,7 @@ def _check_together(node: Node, when: When, then: Then) -> None:
         or then.restore_tools is not None
         or bool(then.stages or then.tags or then.obligations)
         or then.zones is not None
+        or then.decoding is not Decoding.FREE
     )
     if on_request and when.entities is not None:
         node.fail(

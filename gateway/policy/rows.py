@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import reduce
 from typing import TYPE_CHECKING
 
-from gateway.domain import Band, Category, Citation, Operator, Purpose, Role
+from gateway.domain import Band, Category, Citation, Decoding, Operator, Purpose, Role
 from gateway.policy.model import Action, Kind, Policy, Rule
 
 if TYPE_CHECKING:
@@ -49,6 +49,10 @@ def _both(a: frozenset[str] | None, b: frozenset[str] | None) -> frozenset[str] 
     if a is None or b is None:
         return b if a is None else a
     return a & b
+
+
+def _narrower(a: Decoding, b: Decoding) -> Decoding:
+    return max(a, b, key=lambda each: each.level)
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +104,7 @@ class Row:
     tools: frozenset[str] | None
     obligations: frozenset[str]
     by: frozenset[Citation]
+    decoding: Decoding = Decoding.FREE
 
     def join(self, other: Row) -> Row:
         types = self.cells.keys() | other.cells.keys()
@@ -122,6 +127,7 @@ class Row:
             tools=_both(self.tools, other.tools),
             obligations=self.obligations | other.obligations,
             by=self.by | other.by,
+            decoding=_narrower(self.decoding, other.decoding),
         )
 
 
@@ -154,6 +160,7 @@ def row_of(
         tools=frozenset().union(*tools) if tools or base else None,
         obligations=frozenset().union(*(rule.then.obligations for rule in rules)),
         by=frozenset(policy.cite(rule) for rule in rules if rule.when.entities is None),
+        decoding=reduce(_narrower, (rule.then.decoding for rule in rules), Decoding.FREE),
     )
 
 

@@ -13,6 +13,7 @@ from gateway.policy import read
 from gateway.policy.model import (
     BANDS,
     CATEGORIES,
+    DECODINGS,
     LANGUAGE,
     OPERATORS,
     PURPOSES,
@@ -89,6 +90,7 @@ def _rule(entity: Schema) -> Schema:
             "minProperties": 1,
         },
         "obligations": _list(_text(read.NAME)),
+        "decoding": _one_of(DECODINGS),
     }
     return _object(
         {

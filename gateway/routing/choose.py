@@ -1,8 +1,9 @@
 """Which model answers: a pure choice among the cards of the models at hand.
 
 Policy constrains first (tags, zones); a model that policy forbids is as unknown as one that does
-not exist. A caller may name a model. Otherwise the smallest one is taken that can do what is asked
-and that the prompt fits; the same cards and question always give the same model.
+not exist, and so is one that only embeds. A caller may name a model. Otherwise the smallest one is
+taken that can do what is asked and that the prompt fits; the same cards and question always give
+the same model.
 """
 
 from __future__ import annotations
@@ -23,11 +24,21 @@ LARGEST_CONTEXT = "largest-context"
 TOOLS = "tools"
 JSON = "json"
 EXTRACTIVE = "extractive"
+GROUNDED = "grounded"
+RAW = "raw"
+EMBEDDINGS = "embeddings"
 
 REMOTE = "remote"
 """The backend of a model that another server runs."""
 
-_NEEDS_FREE_DECODING = {TOOLS: "tools", JSON: "response_format"}
+_NEEDS_FREE_DECODING = {
+    TOOLS: "tools",
+    JSON: "response_format",
+    RAW: "prompt",
+    EMBEDDINGS: "model",
+}
+_NEEDS_OUR_ENGINE = frozenset({EXTRACTIVE, GROUNDED})
+"""What is decided token by token, which nobody can ask of another server."""
 _QUOTING_SUITS = frozenset({"extract", "question", "summarize"})
 """What a model that only quotes can serve; all else goes to a free one where there is one."""
 
@@ -42,15 +53,18 @@ def choose(  # noqa: PLR0913 - each is one fact the choice rests on
     needs: frozenset[str] = frozenset(),
     intent: str = "unsure",
 ) -> Route:
-    """Choose a model. ``needs`` is a subset of ``TOOLS JSON EXTRACTIVE``.
+    """Choose a model. ``needs`` is a subset of ``TOOLS JSON EXTRACTIVE GROUNDED RAW EMBEDDINGS``.
 
-    Any local model can be held to quoting, so ``EXTRACTIVE`` excludes remote ones only.
+    Any local model can be held to quoting or to the prompt's values, so ``EXTRACTIVE`` and
+    ``GROUNDED`` exclude remote ones only.
 
     Raises:
         UnknownModelError: the named model is not there or policy forbids it, or no model is left.
         UnsupportedParameterError: no permitted model has what is needed.
     """
-    permitted = [card for card in cards if _permits(constraints, card)]
+    vectors = EMBEDDINGS in needs
+    suited = [card for card in cards if card.writes or vectors]
+    permitted = [card for card in suited if _permits(constraints, card)]
     if requested and requested != AUTO:
         named = [card for card in permitted if card.name == requested]
         if not named:
@@ -65,7 +79,15 @@ def choose(  # noqa: PLR0913 - each is one fact the choice rests on
             min(able, key=lambda card: (-card.context, card.name)), LARGEST_CONTEXT, intent
         )
     quotes = EXTRACTIVE in needs or intent in _QUOTING_SUITS
-    best = min(fitting, key=lambda card: (_strains(card, quotes), card.size_bytes, card.name))
+    best = min(
+        fitting,
+        key=lambda card: (
+            card.writes and vectors,  # a model made for vectors before one that also gives some
+            _strains(card, quotes),
+            card.size_bytes,
+            card.name,
+        ),
+    )
     return Route(best, SMALLEST_FIT, intent)
 
 
@@ -81,14 +103,14 @@ def _able(cards: Sequence[ModelCard], needs: frozenset[str]) -> list[ModelCard]:
     able = [card for card in cards if not unmet or card.decoding is Decoding.FREE]
     if not able:
         raise UnsupportedParameterError(
-            "The model only quotes; it can neither call tools nor write JSON.",
+            "The model only quotes; it cannot do what is asked.",
             param=_NEEDS_FREE_DECODING[unmet[-1]],
         )
-    if EXTRACTIVE in needs:  # quoting is done token by token, which only our own engine can
+    if needs & _NEEDS_OUR_ENGINE:
         able = [card for card in able if card.backend != REMOTE]
     if not able:
         raise UnsupportedParameterError(
-            "Only a local model can be held to quoting.", param="response_format"
+            "Only a local model can be held to quoting or to the prompt.", param="response_format"
         )
     return able
 

@@ -25,6 +25,7 @@ VIOLATIONS = {
     "home-of-llama": ("gateway/pipeline.py", "import llama_cpp"),
     "home-of-yaml": ("gateway/policy/lint.py", "import ruamel.yaml"),
     "home-of-httpx": ("gateway/api/routes.py", "import httpx"),
+    "home-of-jsonschema": ("gateway/api/routes.py", "import jsonschema"),
     "home-of-cryptography": ("gateway/api/keyfile.py", "import cryptography"),
     "no-training-at-run-time": ("gateway/engine/native.py", "import torch"),
 }

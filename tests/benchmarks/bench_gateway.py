@@ -155,7 +155,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder, upstream() as port:
         url = f"http://127.0.0.1:{port}/v1"
         settings = SETTINGS + "".join(
-            f'[[upstream]]\nname = "{name}"\nurl = "{url}"\nmodel = "{name}"\n'
+            f'[[upstream]]\nname = "{name}"\nurls = ["{url}"]\nmodel = "{name}"\n'
             for name in (INSTANT, SLOW)
         )
         with running(Path(folder) / "home", settings) as gateway:

@@ -46,16 +46,7 @@ SENTENCES = ["The patient has flu.", "She takes aspirin 81 mg.", "Her <PERSON_1>
 ABSTENTION = "The text does not say."
 HELLO = Prompt((Message("user", "Hello"),), sampling=Sampling(max_tokens=8, temperature=0))
 LONG = Prompt((Message("user", "Hello"),), sampling=Sampling(max_tokens=3000, temperature=0))
-FLOODED = wire.Generate(
-    id=1,
-    turns=(),
-    extractive=False,
-    stop=(),
-    max_tokens=None,
-    temperature=0,
-    top_p=1,
-    seed=None,
-)
+FLOODED = wire.Generate(id=1, turns=())
 QUOTE = Prompt((Message("user", NOTE),), response_format=ResponseFormat("extractive"))
 
 
@@ -288,7 +279,7 @@ async def test_a_child_has_nothing_but_its_pipes_and_its_model(
         async with running(spec(tiny)) as engine:
             await whole(engine, HELLO)
             proc = Path(f"/proc/{child_pid(engine)}")
-            assert (proc / "environ").read_bytes() == b""
+            assert (proc / "environ").read_bytes() == b"OMP_WAIT_POLICY=PASSIVE\0"
             links = {path.name: str(path.readlink()) for path in (proc / "fd").iterdir()}
             assert links.pop("2") == "/dev/null"
             assert links.pop("0").startswith(("pipe:", "socket:"))
@@ -341,7 +332,7 @@ async def flooding(message: wire.FromChild) -> AsyncIterator[Child]:
 @pytest.mark.parametrize("text", ["x", "x" * 100_000])
 async def test_a_child_that_floods_the_gateway_is_ended(text: str):
     """Whoever does not take its words (a slow client), they fill no memory without bound."""
-    async with flooding(wire.Piece(1, text)) as child:
+    async with flooding(wire.Step((wire.Said(1, 0, text),))) as child:
         events = child.ask(FLOODED)
         async with asyncio.timeout(60):
             await child.gone.wait()
@@ -349,14 +340,14 @@ async def test_a_child_that_floods_the_gateway_is_ended(text: str):
         assert events.qsize() * len(text) <= 65 * 1024 * 1024
 
 
-async def test_signs_of_life_and_words_after_the_end_are_not_kept():
-    """One sign waits for who listens; behind the end of an answer nothing is kept."""
-    for message in (wire.Progress(1), wire.Done(1, "stop", 0, 0)):
+async def test_signs_of_life_and_words_that_nobody_asked_for_are_not_kept():
+    """Neither an empty step nor what is said of another request waits for anybody."""
+    for message in (wire.Step(), wire.Step((wire.Said(2, 0, "x"),))):
         async with flooding(message) as child:
             events = child.ask(FLOODED)
-            await events.get()
             await asyncio.sleep(0.2)
-            assert events.qsize() <= 1
+            assert events.qsize() == 0
+            assert not child.gone.is_set()
 
 
 async def test_without_the_wall_the_engine_says_so(tiny: Path):
@@ -482,27 +473,30 @@ async def test_a_closed_answer_stops_the_childs_work(tiny: Path):
         child._take = lambda message: (told.append(message), take(message))[1]  # type: ignore[method-assign]
         await answer.aclose()
         await whole(engine, HELLO)
-        done = next(message for message in told if isinstance(message, wire.Done))
+        ends = [end for step in told if isinstance(step, wire.Step) for end in step.ended]
+        done = ends[0]
+        assert isinstance(done, wire.Done)
         assert done.finish == "cancelled"
         assert done.completion_tokens < 1000
 
 
-async def test_one_at_a_time_a_bounded_queue_and_no_more(tiny: Path):
-    """One runs, one waits, the third is told that all slots are taken."""
-    async with running(spec(tiny), queue=1) as engine:
+async def test_a_bounded_queue_and_no_more(tiny: Path):
+    """One runs, one waits, the third is told that all slots are taken and when to come back."""
+    async with running(spec(tiny), slots=1, queue=1) as engine:
         first = ask(engine, LONG)
         await anext(first)
         second = asyncio.create_task(whole(engine, HELLO))
         await asyncio.sleep(0)
-        with pytest.raises(BusyError):
+        with pytest.raises(BusyError) as caught:
             await whole(engine, HELLO)
+        assert 1 <= caught.value.retry_after_s <= 60
         await first.aclose()
         assert (await second)[1].finish is FinishReason.LENGTH
 
 
 async def test_without_a_queue_a_busy_model_says_so_at_once(tiny: Path):
     """Queue 0: nobody waits."""
-    async with running(spec(tiny), queue=0) as engine:
+    async with running(spec(tiny), slots=1, queue=0) as engine:
         first = ask(engine, LONG)
         await anext(first)
         with pytest.raises(BusyError):

@@ -3,92 +3,37 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import gzip
 import json
 import resource
 import zlib
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import closing
 
 import pytest
 
-from gateway.domain import Chunk, FinishReason, Message, Prompt, ToolCall, Usage
+from gateway.domain import Chunk, FinishReason, ToolCall, Usage
 from gateway.engine.port import Generation
-from gateway.engine.remote import RemoteEngine, Upstream
+from gateway.engine.remote.engine import RemoteEngine
+from gateway.engine.remote.upstream import Upstream
 from gateway.errors import (
     BusyError,
     ContextLengthExceededError,
     EngineError,
     EngineTimeoutError,
+    RequestError,
     UnknownModelError,
 )
-
-Serve = Callable[[bytes, asyncio.StreamWriter], Awaitable[None]]
-PROMPT = Prompt((Message("user", "Hi"),))
-OK = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\r\n"
-DONE = b"data: [DONE]\n\n"
-
-
-def event(delta: dict | None = None, finish: str | None = None, **more) -> bytes:
-    choice = {"index": 0, "delta": delta or {}, "finish_reason": finish}
-    return b"data: " + json.dumps({"choices": [choice], **more}).encode() + b"\n\n"
-
-
-HELLO = event({"role": "assistant", "content": "Hel"}) + event({"content": "lo"})
-END = event(finish="stop")
-USAGE = b'data: {"choices":[],"usage":{"prompt_tokens":3,"completion_tokens":2}}\n\n'
-
-
-@contextlib.asynccontextmanager
-async def upstream(serve: Serve, **settings) -> AsyncIterator[RemoteEngine]:
-    """Serve one connection after the other; the engine speaks to it."""
-    connections: list[asyncio.Task[None]] = []
-
-    def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        connections.append(asyncio.create_task(handle(reader, writer)))
-
-    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError), closing(writer):
-            head = await reader.readuntil(b"\r\n\r\n")
-            length = next(
-                int(line.split(b":")[1])
-                for line in head.split(b"\r\n")
-                if line.lower().startswith(b"content-length")
-            )
-            await serve(head + await reader.readexactly(length), writer)
-            await writer.drain()
-
-    server = await asyncio.start_server(accept, "127.0.0.1", 0)
-    port = server.sockets[0].getsockname()[1]
-    settings.setdefault("read_timeout_s", 5.0)
-    engine = RemoteEngine(
-        Upstream("pool", f"http://127.0.0.1:{port}/v1/", "their-name", 4096, **settings)
-    )
-    try:
-        yield engine
-    finally:
-        await engine.aclose()
-        server.close()
-        await server.wait_closed()
-        for connection in connections:
-            connection.cancel()
-        await asyncio.gather(*connections, return_exceptions=True)
-        await asyncio.sleep(0)  # transports close on the loop's next turn
-
-
-def sends(*parts: bytes, head: bytes = OK) -> Serve:
-    async def serve(_: bytes, writer: asyncio.StreamWriter) -> None:
-        for part in (head, *parts):
-            writer.write(part)
-            await writer.drain()
-            await asyncio.sleep(0)
-
-    return serve
-
-
-async def collect(engine: RemoteEngine, deadline_s: float = 10) -> list[Chunk]:
-    return [chunk async for chunk in engine.generate(Generation("pool", PROMPT, deadline_s))]
+from tests.scripted import (
+    DONE,
+    END,
+    HELLO,
+    OK,
+    PROMPT,
+    USAGE,
+    collect,
+    event,
+    sends,
+    upstream,
+)
 
 
 async def test_a_stream_is_passed_on_with_reason_and_usage():
@@ -156,6 +101,9 @@ BROKEN = {
     "a number for a text": event({"content": 5}) + END + DONE,
     "a second choice": HELLO.replace(b'"index": 0', b'"index": 1') + END + DONE,
     "text after the reason": END + HELLO + DONE,
+    "a negative choice": HELLO.replace(b'"index": 0', b'"index": -1') + END + DONE,
+    "a negative count": HELLO + END + USAGE.replace(b"3", b"-3") + DONE,
+    "an event without an end": HELLO + b"data: " + b"x" * (9 * 1024 * 1024),
     "a call without a name": event({"tool_calls": [{"index": 0, "id": "a"}]}) + END + DONE,
     "too many calls": event({"tool_calls": [TOO_MANY]}) + END + DONE,
     "HTML": b"<html>Bad gateway</html>",
@@ -174,12 +122,20 @@ async def test_a_stream_that_breaks_the_protocol_is_an_engine_error(name: str):
 
 
 CONTEXT = b'{"error":{"message":"the prompt was secret","code":"context_length_exceeded"}}'
+CONTEXT_LLAMA = b'{"error":{"code":400,"message":"secret","type":"exceed_context_size_error"}}'
+CONTEXT_VLLM = (
+    b'{"error":{"message":"This model\'s maximum context length is 8 tokens. secret",'
+    b'"type":"BadRequestError","param":null,"code":400}}'
+)
 STATUS = [
     (b"HTTP/1.1 429 Too Many Requests\r\nContent-Length: 0\r\n\r\n", BusyError),
     (b"HTTP/1.1 503 Unavailable\r\nContent-Length: 0\r\n\r\n", BusyError),
     (b"HTTP/1.1 500 Oops\r\nContent-Length: 6\r\n\r\nsecret", EngineError),
     (b"HTTP/1.1 401 No\r\nContent-Length: 0\r\n\r\n", EngineError),
-    (b"HTTP/1.1 400 Bad\r\nContent-Length: 6\r\n\r\nsecret", EngineError),
+    (b"HTTP/1.1 400 Bad\r\nContent-Length: 6\r\n\r\nsecret", RequestError),
+    (b"HTTP/1.1 422 Bad\r\nContent-Length: 6\r\n\r\nsecret", RequestError),
+    (b"HTTP/1.1 400 Bad\r\nConnection: close\r\n\r\n" + CONTEXT_LLAMA, ContextLengthExceededError),
+    (b"HTTP/1.1 400 Bad\r\nConnection: close\r\n\r\n" + CONTEXT_VLLM, ContextLengthExceededError),
     (b"HTTP/1.1 400 Bad\r\nConnection: close\r\n\r\n" + CONTEXT, ContextLengthExceededError),
     (
         b"HTTP/1.1 307 Go\r\nLocation: http://127.0.0.2:1/\r\nContent-Length: 0\r\n\r\n",
@@ -251,7 +207,7 @@ async def test_a_server_that_says_nothing_is_a_timeout():
 
 async def test_nobody_there_is_an_engine_error():
     """A port that nothing listens on, and a model that this upstream is not."""
-    engine = RemoteEngine(Upstream("pool", "http://127.0.0.1:9/v1", "m", 4096))
+    engine = RemoteEngine(Upstream("pool", ("http://127.0.0.1:9/v1",), "m", 4096))
     with pytest.raises(EngineError):
         await collect(engine)
     with pytest.raises(UnknownModelError):
@@ -284,9 +240,20 @@ async def test_closing_an_answer_closes_the_connection():
 async def test_a_remote_card_claims_no_digest():
     """The weights are elsewhere: nothing is recorded that was not checked."""
     engine = RemoteEngine(
-        Upstream("pool", "http://127.0.0.1:1/", "m", 99, frozenset({"t"}), "ward", 5)
+        Upstream(
+            "pool",
+            ("http://127.0.0.1:1/",),
+            "m",
+            99,
+            adapters=("letters",),
+            tags=frozenset({"t"}),
+            zone="ward",
+            size_bytes=5,
+        )
     )
-    (card,) = engine.models()
-    assert (card.name, card.digest, card.backend) == ("pool", "", "remote")
-    assert (card.context, card.tags, card.zone, card.size_bytes) == (99, {"t"}, "ward", 5)
+    cards = engine.models()
+    assert [(card.name, card.base) for card in cards] == [("pool", ""), ("letters", "pool")]
+    for card in cards:
+        assert (card.digest, card.base_digest, card.backend) == ("", "", "remote")
+        assert (card.context, card.tags, card.zone, card.size_bytes) == (99, {"t"}, "ward", 5)
     await engine.aclose()

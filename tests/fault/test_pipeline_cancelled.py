@@ -22,6 +22,7 @@ from gateway.domain import (
     Role,
     Usage,
 )
+from gateway.engine.port import Embedded
 from gateway.guards.registry import ALL as GUARDS
 from gateway.pii.categories import Categorizer
 from gateway.pii.mask import splice
@@ -57,6 +58,10 @@ class Model:
         yield Chunk(text="hello ")
         await asyncio.sleep(0)
         yield Chunk(finish=FinishReason.STOP, usage=Usage(1, 1))
+
+    async def embed(self, embedding):
+        await asyncio.sleep(0)
+        return Embedded([[1.0] for _ in embedding.texts], Usage(1))
 
 
 @pytest.fixture
@@ -106,12 +111,16 @@ async def denied(pipeline: Pipeline) -> None:
     await pipeline.chat(ask(Purpose.MARKETING))
 
 
+async def embedded(pipeline: Pipeline) -> None:
+    await pipeline.embed(ask(Purpose.TREATMENT))
+
+
 async def deidentified(pipeline: Pipeline) -> None:
     asked = ask(Purpose.TREATMENT)
     await pipeline.deidentify(DeidentifyAsk(asked.principal, asked.purpose, TEXT))
 
 
-@pytest.mark.parametrize("work", [answered, denied, deidentified])
+@pytest.mark.parametrize("work", [answered, denied, embedded, deidentified])
 async def test_whenever_it_is_cancelled_no_intent_stays_open(house, work):
     """At each await of a request a client can leave; what is on record then has its end."""
     pipeline, ledger, clock = house

@@ -14,6 +14,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from litestar.testing import TestClient
 
+from gateway.api import schemas_embeddings, schemas_legacy, schemas_responses
 from gateway.api.decode import check_structure, decode_body
 from gateway.api.prompts import to_prompt
 from gateway.api.schemas import PUBLISHED, ChatBody, decode_chat
@@ -21,17 +22,30 @@ from gateway.errors import RequestError
 from tests.fakes import House
 
 PLANTED = "Ottoline078051120"
-POSTS = ("/v1/chat/completions", "/v1/deidentify")
+POSTS = (
+    "/v1/chat/completions",
+    "/v1/completions",
+    "/v1/embeddings",
+    "/v1/responses",
+    "/v1/deidentify",
+)
+
+NAMES = sorted(
+    PUBLISHED
+    | schemas_embeddings.PUBLISHED
+    | schemas_legacy.PUBLISHED
+    | schemas_responses.PUBLISHED
+)
 
 _values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.just(PLANTED),
     lambda inner: (
         st.lists(inner, max_size=3)
-        | st.dictionaries(st.sampled_from(sorted(PUBLISHED)) | st.just(PLANTED), inner, max_size=3)
+        | st.dictionaries(st.sampled_from(NAMES) | st.just(PLANTED), inner, max_size=3)
     ),
     max_leaves=12,
 )
-_bodies = st.dictionaries(st.sampled_from(sorted(PUBLISHED)) | st.just(PLANTED), _values)
+_bodies = st.dictionaries(st.sampled_from(NAMES) | st.just(PLANTED), _values)
 
 
 @pytest.fixture(scope="module")

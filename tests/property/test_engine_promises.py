@@ -2,44 +2,59 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import itertools
+import json
+import time
 from collections.abc import Sequence
 
 import numpy as np
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from gateway.engine.adapters import check_adapter
 from gateway.engine.answer import AnswerText
 from gateway.engine.extractive import (
     ABSTAINED,
     ABSTENTION,
     Budget,
     Candidate,
+    Feed,
     LabelForm,
     Options,
     chooser,
     quote,
 )
 from gateway.engine.gguf_header import GgufHeader, read_header
+from gateway.engine.memory import estimate
+from gateway.engine.remote.answers import AnswerStream
+from gateway.engine.remote.embeddings import read_embeddings
+from gateway.engine.remote.sse import EventParser, StreamError
 from gateway.engine.sentences import Reading, read, split
-from gateway.engine.sse import EventParser, StreamError
 from gateway.engine.template import ChatTemplate
 from gateway.engine.wire import Turn
-from gateway.errors import ModelFileError
+from gateway.errors import GatewayError, ModelFileError
 from tests.tinymodel import TEMPLATE, gguf_bytes
 
 SOUND = gguf_bytes(
     {
         "general.architecture": "llama",
         "llama.context_length": 64,
+        "llama.block_count": 1,
+        "llama.embedding_length": 32,
+        "llama.attention.head_count": 2,
+        "llama.attention.head_count_kv": [2],
         "llama.rope.freq_base": 10000.0,
         "tokenizer.ggml.add_bos_token": True,
         "tokenizer.ggml.tokens": ["a", "b"],
         "tokenizer.ggml.token_type": [1, 1],
         "tokenizer.chat_template": TEMPLATE,
     },
-    {"a": np.zeros((2, 32), np.float32), "b": np.zeros(32, np.float32)},
+    {
+        "token_embd.weight": np.zeros((2, 32), np.float32),
+        "blk.0.attn_norm.weight": np.zeros(32, np.float32),
+    },
 )
 FRAGMENTS = st.sampled_from(
     [
@@ -85,7 +100,8 @@ def header_or_error(data: bytes) -> None:
         return
     assert isinstance(header, GgufHeader)
     assert header.context > 0
-    assert header.tensors > 0
+    assert header.tensors
+    assert estimate(header, 64, 32).total > 0
 
 
 @given(st.binary(max_size=300))
@@ -106,6 +122,85 @@ def test_a_damaged_header_gives_a_header_or_our_error(data: st.DataObject):
         damaged[place] = data.draw(st.integers(0, 255))
     header_or_error(bytes(damaged))
     header_or_error(bytes(damaged[: data.draw(st.integers(0, len(damaged)))]))
+
+
+ADAPTER = gguf_bytes(
+    {
+        "general.type": "adapter",
+        "general.architecture": "llama",
+        "adapter.type": "lora",
+        "adapter.lora.alpha": 8.0,
+    },
+    {
+        "token_embd.weight.lora_a": np.zeros((2, 4), np.float32),
+        "token_embd.weight.lora_b": np.zeros((32, 4), np.float32),
+    },
+)
+
+
+@settings(max_examples=150)
+@given(st.data())
+def test_a_damaged_adapter_fits_its_base_or_gives_our_error(data: st.DataObject):
+    """A few bytes changed anywhere: no other exception, and nothing of another shape passes."""
+    base = read_header(io.BytesIO(SOUND), len(SOUND))
+    check_adapter(read_header(io.BytesIO(ADAPTER), len(ADAPTER)), base)
+    damaged = bytearray(ADAPTER)
+    for _ in range(data.draw(st.integers(1, 4))):
+        damaged[data.draw(st.integers(0, len(damaged) - 1))] = data.draw(st.integers(0, 255))
+    try:
+        header = read_header(io.BytesIO(bytes(damaged)), len(damaged))
+        check_adapter(header, base)
+    except ModelFileError:
+        return
+    assert header.alpha > 0
+    first, second = (tensor.shape for tensor in header.tensors.values())
+    assert (first[1], second[1], first[0]) == (2, 32, second[0])
+
+
+NUMBERS = st.one_of(
+    st.integers(0, 2**32 - 1),
+    st.sampled_from([0, 1, 2, 16, 32, 512]),
+    st.floats(width=32),
+    st.booleans(),
+    st.lists(st.integers(-1, 64), min_size=1, max_size=3),
+    st.text(max_size=3),
+)
+
+
+@settings(max_examples=200)
+@given(
+    st.dictionaries(
+        st.sampled_from(
+            [
+                *("block_count", "embedding_length", "attention.head_count", "feed_forward_length"),
+                *("attention.head_count_kv", "attention.key_length", "attention.value_length"),
+                *("ssm.inner_size", "ssm.state_size", "expert_used_count", "wkv.head_size"),
+            ]
+        ),
+        NUMBERS,
+    )
+)
+def test_any_dimensions_give_an_estimate_or_our_error(changed):
+    """Whatever the metadata claims: a model of bounded dimensions, or a refusal."""
+    fields = {
+        "general.architecture": "llama",
+        "llama.context_length": 64,
+        "llama.block_count": 1,
+        "llama.embedding_length": 32,
+        "llama.attention.head_count": 2,
+        "tokenizer.ggml.tokens": ["a", "b"],
+    } | {f"llama.{key}": value for key, value in changed.items()}
+    tensors = {
+        "token_embd.weight": np.zeros((2, 32), np.float32),
+        "blk.0.attn_norm.weight": np.zeros(32, np.float32),
+    }
+    data = gguf_bytes(fields, tensors)
+    try:
+        header = read_header(io.BytesIO(data), len(data))
+    except ModelFileError:
+        return
+    assert (header.dimensions.layers, header.dimensions.width) == (1, 32)
+    assert estimate(header, 64, 32, sequences=2).total > 0
 
 
 # --- the text of an answer ----------------------------------------------------------------------
@@ -195,16 +290,21 @@ def test_an_answer_is_whole_candidates_in_order_each_at_most_once(tokens, data: 
 
     walk = quote(
         Options(candidates, abstention, (end,)),
-        advance,
         chooser(data.draw(st.sampled_from([0.0, 1.0])), 1.0, 1),
         Budget(answer, room),
     )
-    places, why = [], None
+    places, why, scores = [], None, None
     while why is None:
         try:
-            places.append(next(walk))
+            step = walk.send(scores)
         except StopIteration as stop:
             why = stop.value
+            break
+        scores = None
+        if isinstance(step, Feed):
+            scores = advance(step.tokens)
+        else:
+            places.append(step)
     assert why in ("stop", "length")
     if ABSTAINED in places:
         assert places == [ABSTAINED]
@@ -262,3 +362,47 @@ def test_any_bytes_give_events_or_our_error(parts: list[bytes]):
             assert all(isinstance(one, str) for one in parser.feed(part))
     except StreamError:
         return
+
+
+FIELDS = [
+    "bytes", "choices", "content", "data", "delta", "embedding", "error", "finish_reason",
+    "function", "index", "logprob", "logprobs", "prompt_tokens_details", "text", "token",
+    "token_logprobs", "tokens", "tool_calls", "top_logprobs", "usage",
+]  # fmt: skip
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(FIELDS), inner, max_size=4)
+    ),
+    max_leaves=12,
+)
+
+
+@settings(max_examples=300)
+@given(JSON, st.sampled_from(["choices", "data", "usage"]), st.integers(1, 3))
+def test_any_json_gives_an_answer_or_our_error(value: object, field: str, n: int):
+    """Of a stream and of a list of vectors: no other exception."""
+    inner = value if isinstance(value, list) else [value]
+    text = json.dumps({"choices": [], field: inner}).encode()
+    stream = AnswerStream(n, top=1)
+    with contextlib.suppress(StreamError, GatewayError):
+        assert all(0 <= chunk.index < n for chunk in stream.feed(b"data: " + text + b"\n\n"))
+        assert {chunk.index for chunk in stream.last()} == set(range(n))
+    with contextlib.suppress(StreamError):
+        assert len(read_embeddings(text, n).vectors) == n
+
+
+@given(st.binary(max_size=200))
+def test_any_bytes_give_vectors_or_our_error(body: bytes):
+    """No other exception."""
+    with contextlib.suppress(StreamError):
+        assert len(read_embeddings(body, 1).vectors) == 1
+
+
+def test_an_event_in_many_pieces_takes_no_longer_than_its_length():
+    """A server that sends byte by byte has nothing read twice."""
+    parser = EventParser()
+    began = time.process_time()
+    for _ in range(300_000):
+        assert parser.feed(b"x") == []
+    assert time.process_time() - began < 3

@@ -10,7 +10,17 @@ from itertools import pairwise
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from gateway.domain import Band, Category, Decision, Finding, Operator, Principal, Purpose, Role
+from gateway.domain import (
+    Band,
+    Category,
+    Decision,
+    Decoding,
+    Finding,
+    Operator,
+    Principal,
+    Purpose,
+    Role,
+)
 from gateway.errors import PolicyFileError
 from gateway.policy.decide import PolicySet, decide
 from gateway.policy.lint import check_bands
@@ -38,6 +48,7 @@ on_request = st.builds(
     tags=st.frozensets(st.sampled_from(WORDS)),
     zones=st.none() | names,
     obligations=st.frozensets(st.sampled_from(WORDS)),
+    decoding=st.sampled_from(Decoding),
 )
 on_values = st.builds(
     Then, operator=st.none() | st.sampled_from(Operator), restore=st.none() | st.booleans()
@@ -55,6 +66,7 @@ protecting = st.builds(
     tags=st.frozensets(st.sampled_from(WORDS)),
     zones=st.none() | names,
     obligations=st.frozensets(st.sampled_from(WORDS)),
+    decoding=st.sampled_from(Decoding),
 )
 request_rules = st.tuples(
     st.builds(When, st.none() | roles, st.none() | purposes), on_request
@@ -160,6 +172,7 @@ def assert_protects(more: Decision, less: Decision) -> None:
     if less.constraints.zones is not None:
         assert more.constraints.zones is not None
         assert more.constraints.zones <= less.constraints.zones
+    assert more.constraints.decoding.level >= less.constraints.decoding.level
     actions = {stage.stage: Action[stage.action.upper()] for stage in more.stages}
     for stage in less.stages:
         assert actions[stage.stage] >= Action[stage.action.upper()]

@@ -303,3 +303,24 @@ def test_keys_issued_at_the_same_time_are_all_kept(path):
     for thread in threads:
         thread.join()
     assert {record.principal for record in list_keys(path)} == {f"p{i}" for i in range(8)}
+
+
+def test_whoever_keeps_something_for_a_key_is_told_when_it_loses_something(path):
+    """Revoked, or cut short by a rotation: told once, before the next request goes on.
+
+    A key that was issued, and a store that is read for the first time, tell nothing.
+    """
+    told: list[int] = []
+    keys = KeyFile(path, lambda: NOW, revoked=lambda: told.append(1))
+    first, second = issue_key(path, grant(), NOW), issue_key(path, grant(), NOW)
+    keys.authenticate(first.secret)
+    issue_key(path, grant(), NOW)
+    keys.check()
+    assert len(told) == 0
+    revoke_key(path, first.record.id, NOW)
+    keys.authenticate(second.secret)
+    keys.authenticate(second.secret)
+    assert len(told) == 1
+    rotate_key(path, second.record.id, NOW, timedelta(hours=1))
+    keys.check()
+    assert len(told) == 2

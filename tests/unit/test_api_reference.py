@@ -8,7 +8,11 @@ import pytest
 
 from gateway.api.decode import MAX_STRUCTURE
 from gateway.api.problems import TABLE
-from gateway.api.schemas import NEUTRAL, ChatBody
+from gateway.api.schemas import ChatBody
+from gateway.api.schemas_embeddings import EmbeddingBody
+from gateway.api.schemas_legacy import CompletionBody
+from gateway.api.schemas_responses import ResponsesBody
+from gateway.api.wire import SampledBody
 from tests.fakes import House, error_classes
 
 
@@ -37,7 +41,16 @@ def test_every_parameter_is_named(page):
     for name in ChatBody.__struct_fields__:
         assert f"`{name}" in page, name
     listed = page.split("never ignored:")[1].split("A parameter that")[0]
-    assert set(re.findall(r"`(\w+)`", listed)) == set(NEUTRAL[ChatBody])
+    assert set(re.findall(r"`(\w+)`", listed)) == set(ChatBody.neutral)
+
+
+@pytest.mark.parametrize("body", [CompletionBody, EmbeddingBody, ResponsesBody])
+def test_every_parameter_of_the_other_endpoints_is_named(page, body):
+    """Supported and unsupported ones, in the section that is about them."""
+    section = page.split("## Parameters of the other")[1].split("## Answers")[0]
+    inherited = set(SampledBody.__struct_fields__)
+    for name in set(body.__struct_fields__) - inherited:
+        assert re.search(rf"`{name}[`.]", section), name
 
 
 def test_every_address_is_named(page, tmp_path):

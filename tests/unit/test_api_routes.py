@@ -79,7 +79,12 @@ async def test_an_answer_has_openais_shape(client):
                 "finish_reason": "stop",
             }
         ],
-        "usage": {"prompt_tokens": 11, "completion_tokens": 5, "total_tokens": 16},
+        "usage": {
+            "prompt_tokens": 11,
+            "completion_tokens": 5,
+            "total_tokens": 16,
+            "prompt_tokens_details": {"cached_tokens": 3},
+        },
         "cloister": {
             "receipt_id": "r1",
             "verdicts": [
@@ -111,7 +116,12 @@ async def test_a_stream_has_openais_shape(client):
     }
     assert finish["cloister"]["receipt_id"] == "r1"
     assert usage["choices"] == []
-    assert usage["usage"] == {"prompt_tokens": 11, "completion_tokens": 5, "total_tokens": 16}
+    assert usage["usage"] == {
+        "prompt_tokens": 11,
+        "completion_tokens": 5,
+        "total_tokens": 16,
+        "prompt_tokens_details": {"cached_tokens": 3},
+    }
     assert done == "[DONE]"
     assert {chunk["id"] for chunk in (first, *pieces, finish, usage)} == {"chatcmpl-r1"}
 
@@ -292,6 +302,9 @@ WITHOUT_KEY = {
 }
 GUARDED = [
     ("POST", CHAT),
+    ("POST", "/v1/completions"),
+    ("POST", "/v1/embeddings"),
+    ("POST", "/v1/responses"),
     ("GET", "/v1/models"),
     ("GET", "/v1/models/house/small"),
     ("POST", "/v1/deidentify"),

@@ -10,16 +10,15 @@ import pytest
 
 from gateway.api.prompts import to_prompt
 from gateway.api.schemas import (
-    NEUTRAL,
     PUBLISHED,
     AssistantMessage,
     ChatBody,
-    StreamOptions,
     ToolMessage,
     UserMessage,
     decode_chat,
-    decode_deidentify,
 )
+from gateway.api.schemas_deidentify import decode_deidentify
+from gateway.api.wire import StreamOptions
 from gateway.domain import Message, Purpose, ResponseFormat, Sampling, Tool, ToolCall
 from gateway.errors import RequestError, UnsupportedParameterError
 from gateway.pii.languages import searched
@@ -90,6 +89,12 @@ def test_sampling_stop_tools_and_format_reach_the_prompt():
         temperature=0,
         top_p=0.5,
         seed=-3,
+        n=16,
+        logprobs=True,
+        top_logprobs=20,
+        logit_bias={"9": -100, "7": 1.5},
+        frequency_penalty=-2,
+        presence_penalty=2,
         stop=["x", "y"],
         tools=[TOOL],
         tool_choice={"type": "function", "function": {"name": "look_up"}},
@@ -100,7 +105,17 @@ def test_sampling_stop_tools_and_format_reach_the_prompt():
         },
     )
     function = TOOL["function"]
-    assert asked.sampling == Sampling(max_tokens=7, temperature=0.0, top_p=0.5, seed=-3)
+    assert asked.sampling == Sampling(
+        max_tokens=7,
+        temperature=0.0,
+        top_p=0.5,
+        seed=-3,
+        frequency_penalty=-2.0,
+        presence_penalty=2.0,
+        logit_bias=((7, 1.5), (9, -100.0)),
+        n=16,
+        logprobs=20,
+    )
     assert asked.stop == ("x", "y")
     assert asked.tools == (
         Tool("look_up", function["description"], function["parameters"], strict=True),
@@ -143,10 +158,25 @@ def test_tool_choice(body, expected):
     assert prompt(**body).tool_choice == expected
 
 
-@pytest.mark.parametrize("kind", ["text", "json_object", "extractive"])
+@pytest.mark.parametrize("kind", ["text", "json_object", "extractive", "grounded"])
 def test_the_simple_response_formats(kind):
     """Each kind arrives under its name."""
     assert prompt(response_format={"type": kind}).response_format == ResponseFormat(kind)
+
+
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        ({}, None),
+        ({"logprobs": False}, None),
+        ({"logprobs": False, "top_logprobs": 0}, None),
+        ({"logprobs": True}, 0),
+        ({"logprobs": True, "top_logprobs": 4}, 4),
+    ],
+)
+def test_log_probabilities_are_told_when_asked_for(body, expected):
+    """How many alternatives of each token, or that nothing is told."""
+    assert prompt(**body).sampling.logprobs == expected
 
 
 @pytest.mark.parametrize("body", [{"max_tokens": 5}, {"max_tokens": 5, "max_completion_tokens": 5}])
@@ -167,7 +197,7 @@ def test_metadata_names_purpose_matter_and_subject():
     assert (body.metadata.matter, body.metadata.subject) == ("m", "s")
 
 
-NEUTRAL_CASES = [(name, value) for name, values in NEUTRAL[ChatBody].items() for value in values]
+NEUTRAL_CASES = [(name, value) for name, values in ChatBody.neutral.items() for value in values]
 
 
 @pytest.mark.parametrize(("name", "value"), NEUTRAL_CASES)
@@ -178,16 +208,11 @@ def test_a_neutral_default_is_accepted(name, value):
 
 UNSUPPORTED = {
     "audio": {"voice": PLANTED},
-    "frequency_penalty": 0.5,
     "function_call": "auto",
     "functions": [{"name": PLANTED}],
-    "logit_bias": {"50256": -100},
-    "logprobs": True,
     "modalities": ["text", "audio"],
     "moderation": {"model": PLANTED},
-    "n": 2,
     "prediction": {"type": "content", "content": PLANTED},
-    "presence_penalty": -1,
     "prompt_cache_key": PLANTED,
     "prompt_cache_options": {"ttl": PLANTED},
     "prompt_cache_retention": "24h",
@@ -195,7 +220,6 @@ UNSUPPORTED = {
     "safety_identifier": PLANTED,
     "service_tier": "priority",
     "store": True,
-    "top_logprobs": 3,
     "user": PLANTED,
     "verbosity": "low",
     "web_search_options": {},
@@ -203,8 +227,8 @@ UNSUPPORTED = {
 
 
 def test_every_parameter_without_an_effect_is_in_the_table_of_this_test():
-    """A new entry of NEUTRAL needs a case here."""
-    assert set(UNSUPPORTED) == set(NEUTRAL[ChatBody])
+    """A new neutral default needs a case here."""
+    assert set(UNSUPPORTED) == set(ChatBody.neutral)
 
 
 def test_every_parameter_of_the_openai_sdk_is_published_here():
@@ -323,6 +347,34 @@ REFUSED = {
     "five stops": ({"messages": [USER], "stop": list("abcde")}, "stop"),
     "an empty stop": ({"messages": [USER], "stop": ["a", ""]}, "stop"),
     "no tokens": ({"messages": [USER], "max_tokens": 0}, "max_tokens"),
+    "fewer than no tokens": ({"messages": [USER], "max_tokens": -1}, "max_tokens"),
+    "no tokens by the new name": (
+        {"messages": [USER], "max_completion_tokens": 0},
+        "max_completion_tokens",
+    ),
+    "no answers": ({"messages": [USER], "n": 0}, "n"),
+    "seventeen answers": ({"messages": [USER], "n": 17}, "n"),
+    "a penalty beyond two": ({"messages": [USER], "presence_penalty": 2.5}, "presence_penalty"),
+    "a penalty as text": (
+        {"messages": [USER], "frequency_penalty": PLANTED},
+        "frequency_penalty",
+    ),
+    "a bias for a word": ({"messages": [USER], "logit_bias": {PLANTED: 1}}, "logit_bias"),
+    "a bias for no token": ({"messages": [USER], "logit_bias": {"-1": 1}}, "logit_bias"),
+    "a bias twice": ({"messages": [USER], "logit_bias": {"7": 1, "07": 2}}, "logit_bias"),
+    "a bias beyond a hundred": ({"messages": [USER], "logit_bias": {"7": 101}}, "logit_bias"),
+    "301 biases": (
+        {"messages": [USER], "logit_bias": {str(i): 1 for i in range(301)}},
+        "logit_bias",
+    ),
+    "alternatives without log-probabilities": (
+        {"messages": [USER], "top_logprobs": 3},
+        "top_logprobs",
+    ),
+    "21 alternatives": (
+        {"messages": [USER], "logprobs": True, "top_logprobs": 21},
+        "top_logprobs",
+    ),
     "two token limits": (
         {"messages": [USER], "max_tokens": 1, "max_completion_tokens": 2},
         "max_completion_tokens",

@@ -10,6 +10,7 @@ from gateway.engine.extractive import (
     ABSTAINED,
     Budget,
     Candidate,
+    Feed,
     LabelForm,
     Options,
     chooser,
@@ -40,16 +41,19 @@ def run(candidates, likes, budget=None, ends=(END,)):
 
     places: list[int] = []
     walk = quote(
-        Options(candidates, ABSTENTION, ends),
-        advance,
-        chooser(0, 1, 0),
-        budget or Budget(None, 1000),
+        Options(candidates, ABSTENTION, ends), chooser(0, 1, 0), budget or Budget(None, 1000)
     )
+    scores = None
     while True:
         try:
-            places.append(next(walk))
+            step = walk.send(scores)
         except StopIteration as end:
             return places, end.value, fed
+        scores = None
+        if isinstance(step, Feed):
+            scores = advance(step.tokens)
+        else:
+            places.append(step)
 
 
 THREE = [candidate("a", 1, 2), candidate("b", 1, 3, 4), candidate("c", 5)]

@@ -99,7 +99,7 @@ FACTS = [
 def test_each_fact_gives_its_status(home, tmp_path, name, files, settings, environ, expected):
     """One fact changed on a quiet machine changes the line that is about it."""
     if settings.startswith("http"):
-        settings = f'[[upstream]]\nname = "u"\nmodel = "m"\nurl = "{settings}"'
+        settings = f'[[upstream]]\nname = "u"\nmodel = "m"\nurls = ["{settings}"]'
     report = _report(home, tmp_path, files, settings, environ)
     assert _status(report, name) is expected
     assert report.ok == (expected is not Status.FAIL)

@@ -1,0 +1,257 @@
+"""``gateway models``: the GGUF models and adapters of a home, and what they were used for."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from gateway.domain import Decoding
+from gateway.output import Format, Output, show
+
+if TYPE_CHECKING:
+    from gateway.engine.memory import Estimate
+    from gateway.engine.models import ModelRecord
+    from gateway.settings import Settings
+
+models = typer.Typer(help="The GGUF models of this home.", no_args_is_help=True)
+
+
+@models.command("add")
+def add(
+    file: Annotated[Path, typer.Argument(exists=True, dir_okay=False)],
+    name: Annotated[str, typer.Option(help="What requests call it. Default: its file name.")] = "",
+    decoding: Annotated[Decoding | None, typer.Option(help="How it may answer.")] = None,
+    context: Annotated[int, typer.Option(min=0, help="Tokens; 0: what the file says.")] = 0,
+    tag: Annotated[list[str] | None, typer.Option(help="For policies and routing.")] = None,
+    licence: Annotated[
+        str, typer.Option("--license", help="Of the weights. Default: what the file says.")
+    ] = "",
+    card: Annotated[
+        Path | None, typer.Option(exists=True, dir_okay=False, help="A text about the model.")
+    ] = None,
+    adapter_of: Annotated[str, typer.Option(help="FILE is a LoRA adapter of this model.")] = "",
+    scale: Annotated[float, typer.Option(help="How strongly an adapter is applied.")] = 1.0,
+    output: Format = Output.TEXT,
+) -> None:
+    """Check a GGUF file, copy it into the home and record its digest."""
+    from gateway.acts import record_event
+    from gateway.clock import utc_now
+    from gateway.engine.models import NewModel, add_model
+    from gateway.settings import home_from_environment
+
+    new = NewModel(
+        name=name or file.stem,
+        added=utc_now().date().isoformat(),
+        decoding=decoding,
+        context=context,
+        tags=frozenset(tag or ()),
+        license=licence,
+        card=card,
+        base=adapter_of,
+        scale=scale,
+    )
+    record = add_model(home_from_environment(), file, new)
+    record_event("model.added", {"digests": _digests(record)}, {"name": new.name})
+    text = f"{new.name} {record.spec.sha256}\nA running gateway serves it after its next start."
+    show(_row(record), text, output)
+
+
+@models.command("list")
+def list_models_(output: Format = Output.TEXT) -> None:
+    """List the models of this home, the bundled one first, and which fit its memory."""
+    from gateway.engine.memory import MIB, budget_bytes
+    from gateway.engine.models import list_models
+    from gateway.settings import home_from_environment
+
+    home = home_from_environment()
+    budget = budget_bytes(_settings(home).engine.memory_mib)
+    rows = []
+    for record in list_models(home):
+        need = _need(home, record)
+        fits = need is not None and need.total <= budget
+        rows.append(_row(record) | {"memory_bytes": need and need.total, "fits": fits})
+    head = f"{budget // MIB} MiB for all models together"
+    show(rows, "\n".join([head, *map(_line, rows)]), output)
+
+
+@models.command("show")
+def show_model(name: str, output: Format = Output.JSON) -> None:
+    """Print what is recorded of a model, its card and what it needs of the memory."""
+    from gateway.engine.memory import MIB, budget_bytes
+    from gateway.engine.models import find_model
+    from gateway.settings import home_from_environment
+
+    home = home_from_environment()
+    record = find_model(home, name)
+    need, budget = _need(home, record), budget_bytes(_settings(home).engine.memory_mib)
+    row = _row(record) | {"budget_bytes": budget, "card": _card(record)}
+    row["memory"] = need and {
+        "weights": need.weights,
+        "cache": need.kv,
+        "computing": need.compute,
+        "other": need.other,
+        "total": need.total,
+    }
+    text = "\n".join(f"{key:<16} {_plain(value)}" for key, value in row.items() if key != "card")
+    if need is not None and need.total > budget:
+        text += f"\nIt does not fit: engine.memory_mib allows {budget // MIB} MiB."
+    show(row, f"{text}\n\n{row['card']}".rstrip(), output)
+
+
+@models.command("verify")
+def verify(name: str, output: Format = Output.TEXT) -> None:
+    """Check header, digest, chat template and card of a model, as loading does."""
+    from gateway.engine.models import verify_model
+    from gateway.settings import home_from_environment
+
+    record = verify_model(home_from_environment(), name)
+    show(_row(record), f"{name} is intact: {record.spec.sha256}", output)
+
+
+@models.command("remove")
+def remove(name: str, output: Format = Output.TEXT) -> None:
+    """Forget a model and delete its file. One that has adapters stays."""
+    from gateway.acts import record_event
+    from gateway.engine.models import find_model, remove_model
+    from gateway.settings import home_from_environment
+
+    home = home_from_environment()
+    record = find_model(home, name)
+    remove_model(home, name)
+    record_event("model.removed", {"digests": _digests(record)}, {"name": name})
+    show({"name": name, "removed": True}, f"{name} is removed", output)
+
+
+@models.command("report")
+def report(
+    since: Annotated[
+        datetime | None, typer.Option(formats=["%Y-%m-%d"], help="Default: 30 days ago (UTC).")
+    ] = None,
+    output: Format = Output.TEXT,
+) -> None:
+    """Requests, tokens, energy and CO2e by model. A running gateway adds to it once a minute."""
+    from gateway.clock import utc_now
+    from gateway.engine.energy import micrograms
+    from gateway.engine.tally import FILE, read_tally, totals
+    from gateway.settings import home_from_environment
+
+    home = home_from_environment()
+    first = (since or utc_now() - timedelta(days=30)).replace(tzinfo=UTC).date()
+    factor = _settings(home).energy.grid_gco2e_per_kwh
+    rows = []
+    for name, total in totals(read_tally(home / FILE), first.isoformat()).items():
+        co2e = micrograms(total.millijoules, factor)
+        rows.append(
+            {
+                "model": name,
+                "requests": total.requests,
+                "prompt_tokens": total.prompt,
+                "cached_tokens": total.cached,
+                "completion_tokens": total.completion,
+                "joules": total.millijoules // 1000,
+                "measured_joules": total.measured // 1000,
+                "gco2e": None if co2e is None else round(co2e / 1e6, 3),
+            }
+        )
+    text = "\n".join(map(_report_line, rows)) or "Nothing was asked of a model since then."
+    show({"since": first.isoformat(), "models": rows}, text, output)
+
+
+# --- rows -----------------------------------------------------------------------------------------
+
+
+def _settings(home: Path) -> Settings:
+    from gateway import settings
+
+    there = (home / settings.SETTINGS_FILE).exists()
+    return settings.load(home) if there else settings.Settings()
+
+
+def _need(home: Path, record: ModelRecord) -> Estimate | None:
+    """What loading it would take, None where its file cannot be read as what it should be."""
+    from gateway.engine.gguf_header import read_header
+    from gateway.engine.memory import UBATCH, estimate
+    from gateway.engine.model_file import context_of
+    from gateway.errors import ModelFileError
+
+    path, slots = record.spec.path, _settings(home).engine.slots
+    try:
+        with path.open("rb") as file:
+            header = read_header(file, path.stat().st_size)
+    except (OSError, ModelFileError):
+        return None
+    cells = context_of(record.spec, header)
+    return estimate(header, cells, UBATCH, sequences=slots, outputs=slots)
+
+
+def _digests(record: ModelRecord) -> dict[str, str]:
+    spec = record.spec
+    if spec.base:
+        return {"adapter": spec.sha256, "model": spec.base_sha256}
+    return {"model": spec.sha256}
+
+
+def _row(record: ModelRecord) -> dict[str, Any]:
+    from gateway.engine.model_file import size_class
+
+    spec, facts = record.spec, record.facts
+    return {
+        "name": spec.name,
+        "kind": spec.kind.value,
+        "base": spec.base or None,
+        "decoding": spec.decoding.value,
+        "context": spec.context,
+        "sha256": spec.sha256,
+        "size_bytes": facts.size_bytes,
+        "quantization": facts.quantization,
+        "architecture": facts.architecture,
+        "parameters": facts.parameters,
+        "template_sha256": facts.template_sha256,
+        "card_sha256": facts.card_sha256,
+        "scale": spec.scale if spec.base else None,
+        "tags": sorted(spec.tags),
+        "size": size_class(facts.parameters) if facts.parameters and not spec.base else None,
+        "zone": spec.zone,
+        "license": spec.license,
+        "bundled": record.bundled,
+        "added": record.added,
+    }
+
+
+def _card(record: ModelRecord) -> str | None:
+    if not record.facts.card_sha256:
+        return None
+    try:
+        return record.card.read_text("utf-8", "replace")
+    except OSError:
+        return None
+
+
+def _line(row: dict[str, Any]) -> str:
+    need, what = row["memory_bytes"], row["decoding"]
+    if need is None:
+        room = "its file cannot be read"
+    else:
+        room = f"{need >> 20} MiB" + ("" if row["fits"] else ", does not fit")
+    if row["base"]:
+        what = f"adapter of {row['base']}"
+    parts = (row["name"], what, row["quantization"], str(row["sha256"])[:12], room)
+    return "  ".join([part for part in parts if part] + row["tags"])
+
+
+def _plain(value: object) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {number}" for key, number in value.items())
+    return " ".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
+def _report_line(row: dict[str, Any]) -> str:
+    co2e = "" if row["gco2e"] is None else f", {row['gco2e']} g CO2e"
+    return (
+        f"{row['model']}  {row['requests']} requests, {row['prompt_tokens']} tokens read "
+        f"({row['cached_tokens']} of them kept), {row['completion_tokens']} written, "
+        f"{row['joules']} J{co2e}"
+    )
