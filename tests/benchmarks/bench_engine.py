@@ -147,7 +147,10 @@ def turns(found: Found, gateway: Gateway, shape: Shape, texts: Texts) -> None:
     computed, new = formats.second_turn(gateway.port, key, shape.name, texts)
     name = f"second_turn_recomputed_1way_{shape.name}"
     found.figures.append(Figure(name, computed, "tokens", "lower", new, None))
-    found.notes.append(f"{name}: the new turn, its markers and the last token chosen are {new}")
+    found.notes.append(
+        f"{name}: new are {new}, with markers and the last token of the answer; "
+        f"the middle one of {formats.CONVERSATIONS} conversations"
+    )
 
 
 def held(found: Found, options: Options, gateway: Gateway, shape: Shape, texts: Texts) -> None:

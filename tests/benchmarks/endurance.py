@@ -9,7 +9,7 @@ import time
 import urllib.request
 from pathlib import Path
 
-from tests.benchmarks.compared import Texts, bodies, gateway_job
+from tests.benchmarks.compared import SLOTS, Texts, bodies, gateway_job
 from tests.benchmarks.harness import Figure, percentile
 from tests.benchmarks.load import Connection, Job, chat_body, run
 from tests.benchmarks.randommodel import CONTEXT, Shape
@@ -51,10 +51,10 @@ def engine_child(gateway: Gateway) -> int:
 def resident(gateway: Gateway, shape: Shape, size: int) -> tuple[Figure, str]:
     """What the child holds beyond its model's file and the KV cache, after the load before."""
     cells = gauge(gateway, CELLS)
-    cache = int(cells or CONTEXT) * shape.cell_bytes
+    cache = int(cells or SLOTS * CONTEXT) * shape.cell_bytes
     beyond = (resident_bytes(engine_child(gateway)) - size - cache) / 1e6
     name = f"resident_above_weights_and_kv_{PARALLEL}way_{shape.name}"
-    told = "as its gauge tells" if cells else "one context"
+    told = "as its gauge tells" if cells else "a context for each slot"
     return Figure(name, beyond, "MB", "lower", 200, 120), (
         f"{name}: file {size / 1e6:.0f} MB, cache {cache / 1e6:.0f} MB of "
         f"{cache // shape.cell_bytes} cells ({told}) in float16"

@@ -12,6 +12,7 @@ from tests.benchmarks.randommodel import Shape
 from tests.running import Gateway
 
 PARALLEL = 8
+CONVERSATIONS = 5
 ENERGY = "cloister_energy_joules_total"
 GROUNDED: Mapping[str, object] = {"type": "grounded"}
 # Longer than 64 tokens by construction. The random model writes words of its own accord and never
@@ -49,10 +50,14 @@ class NotMeasuredError(Exception):
 def second_turn(port: int, key: str, model: str, texts: Texts) -> tuple[int, int]:
     """Prompt tokens that the second turn of a conversation computed, and the most it needed to.
 
+    The middle one of ``CONVERSATIONS``: a random word of an answer can look like a name, is then
+    masked on its way back, and what follows it is rightly new.
+
     Raises:
         NotMeasuredError: the usage does not tell how many were cached.
     """
-    return asyncio.run(_second_turn(port, key, model, texts))
+    told = [asyncio.run(_second_turn(port, key, model, texts)) for _ in range(CONVERSATIONS)]
+    return sorted(told, key=lambda one: one[0] - one[1])[CONVERSATIONS // 2]
 
 
 async def _second_turn(port: int, key: str, model: str, texts: Texts) -> tuple[int, int]:
@@ -61,6 +66,8 @@ async def _second_turn(port: int, key: str, model: str, texts: Texts) -> tuple[i
     before = await connection.chat(chat_body(turns, model=model, tokens=ANSWER))
     turns.append({"role": "assistant", "content": connection.text()})
     turns.append({"role": "user", "content": "What is to be done in the next week?"})
+    await connection.close()
+    connection = await Connection.open(port, key)  # llama-server hangs up between two answers
     after = await connection.chat(chat_body(turns, model=model, tokens=ANSWER))
     await connection.close()
     if after.cached_tokens is None:

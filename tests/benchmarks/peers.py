@@ -9,7 +9,7 @@ import subprocess
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +18,7 @@ from tests.running import free_port
 BIN = Path(__file__).parents[2] / ".peers" / "bin"
 SERVER, BATCHED = "llama-server", "llama-batched-bench"
 SLOT_CONTEXT = 2048  # tokens
+PASSIVE = {"OMP_WAIT_POLICY": "passive"}
 _START_S = 60.0
 
 
@@ -86,7 +87,19 @@ class Batched:
 def batched_bench(
     model: Path, *, sequences: int, prompt: int, answer: int, threads: int
 ) -> Batched:
-    """Run llama-batched-bench: ``sequences`` prompts of their own, then a token of each a step."""
+    """Run llama-batched-bench: ``sequences`` prompts of their own, then a token of each a step.
+
+    Once as it comes and once with idle threads that sleep; what writes faster is told.
+    """
+    return max(
+        (_batched_bench(model, sequences, prompt, answer, threads, more) for more in ({}, PASSIVE)),
+        key=lambda told: told.writing,
+    )
+
+
+def _batched_bench(
+    model: Path, sequences: int, prompt: int, answer: int, threads: int, more: Mapping[str, str]
+) -> Batched:
     cells = sequences * (prompt + answer)
     done = subprocess.run(
         [
@@ -98,6 +111,7 @@ def batched_bench(
         text=True,
         check=True,
         timeout=300,
+        env={**os.environ, **more},
     )
     lines = [line for line in done.stdout.splitlines() if line.startswith("{")]
     if not lines:

@@ -5,8 +5,9 @@ matrix apart. The tokenizer is byte-level BPE. Its merges follow a rule: a word 
 letter by letter behind its space, so that a word is cut into its longest known beginning and the
 rest. The same shape gives the same bytes; a file is written once and kept in ``WORK``.
 
-Greedy decoding never ends and writes whole words only: the rows of all other tokens in the output
-matrix are zero, and so are their logits, among thousands of both signs.
+Greedy decoding never ends and writes whole, common words only: the rows of all other tokens in the
+output matrix are zero, and so are their logits, among two thousand of both signs. Halves of words
+look like names, would be masked in the next turn, and no cached prefix would fit.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ LEXICON = Path(__file__).parents[2] / "deploy/models/ner/generate/lexicon/en"
 CONTEXT = 4096
 F32, Q8_0 = 0, 8  # ggml_type
 BLOCK = np.dtype([("scale", "<f2"), ("quants", "i1", 32)])
-RECIPE = 1  # raise it when the same shape shall give other bytes
+RECIPE = 2  # raise it when the same shape shall give other bytes
 SPACE = "Ġ"  # how byte-level BPE writes a space
 
 # Most of what is written is one of these.
@@ -90,11 +91,11 @@ M10 = Shape("10m", width=256, blocks=6, heads=4, feed_forward=1024, vocabulary=8
 
 @dataclass(frozen=True, slots=True)
 class Vocabulary:
-    """``spoken``: the first of the tokens that greedy decoding writes, words behind a space."""
+    """``spoken``: the tokens that greedy decoding writes, common words behind a space."""
 
     tokens: tuple[str, ...]
     merges: tuple[str, ...]
-    spoken: int
+    spoken: tuple[int, ...]
 
     @property
     def end(self) -> int:
@@ -122,22 +123,26 @@ def vocabulary(size: int) -> Vocabulary:
     inner = dict(itertools.chain(_merged(JSON_MERGES), _merged(_endings(known))))
     room = size - len(first) - len(inner)
     steps = itertools.chain.from_iterable(_steps(SPACE, word) for word in known)
-    spoken = dict(itertools.islice(dict(_merged(steps)).items(), room))
-    if len(spoken) < room:
+    begun = dict(itertools.islice(dict(_merged(steps)).items(), room))
+    if len(begun) < room:
         raise ValueError("the lists have too few words for this vocabulary")
     # Words before endings: what merges first decides, and a word is whole where it can be.
-    merges = (*spoken.values(), *inner.values())
-    return Vocabulary((*first, *inner, *spoken), merges, len(first) + len(inner))
+    tokens = (*first, *inner, *begun)
+    common = {SPACE + word for word in _listed(WORD_LISTS[0])}
+    spoken = tuple(place for place, token in enumerate(tokens) if token in common)
+    return Vocabulary(tokens, (*begun.values(), *inner.values()), spoken)
 
 
 def _words() -> list[str]:
     """Words, the likelier first: initials, small words, the common list, the rest by length."""
-    first, *others = [
-        re.findall(r"[a-z]+", (LEXICON / f"{name}.txt").read_text("utf-8")) for name in WORD_LISTS
-    ]
+    first, *others = map(_listed, WORD_LISTS)
     capitals = (word.capitalize() for word in SMALL_WORDS)
     rest = sorted({word for words in others for word in words}, key=lambda w: (len(w), w))
     return list(dict.fromkeys((*ascii_uppercase, *SMALL_WORDS, *capitals, *first, *rest)))
+
+
+def _listed(name: str) -> list[str]:
+    return re.findall(r"[a-z]+", (LEXICON / f"{name}.txt").read_text("utf-8"))
 
 
 def _endings(words: Sequence[str]) -> Iterator[tuple[str, str]]:
@@ -174,17 +179,20 @@ def _write(file: BinaryIO, shape: Shape, words: Vocabulary) -> None:
         if kind == F32:
             data = np.ones(dimensions, "<f4").tobytes()
         else:
-            silent = words.spoken if name == "output.weight" else 0
-            data = _matrix(source, dimensions, silent).tobytes()
+            blocks = _matrix(source, dimensions)
+            if name == "output.weight":
+                silent = np.ones(shape.vocabulary, bool)
+                silent[list(words.spoken)] = False
+                blocks["quants"][silent] = 0
+            data = blocks.tobytes()
         file.write(data + bytes(-len(data) % ALIGNMENT))
 
 
-def _matrix(source: np.random.Generator, dimensions: tuple[int, ...], silent: int) -> np.ndarray:
-    """Blocks of uniform weights of variance 1 / columns; the first ``silent`` rows are zero."""
+def _matrix(source: np.random.Generator, dimensions: tuple[int, ...]) -> np.ndarray:
+    """Blocks of uniform weights of variance 1 / columns."""
     rows, columns = dimensions
     blocks = np.empty((rows, columns // 32), BLOCK)
     blocks["quants"] = source.integers(-127, 128, (rows, columns // 32, 32), np.int8)
-    blocks["quants"][:silent] = 0
     blocks["scale"] = (3 / columns) ** 0.5 / 127
     return blocks
 
