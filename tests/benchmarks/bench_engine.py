@@ -26,7 +26,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tests.benchmarks import alone, endurance, formats, peers
-from tests.benchmarks.compared import SLOTS, Case, Texts, best_flags, compare, stated
+from tests.benchmarks.compared import SLOTS, VARIANTS, Case, Texts, best_flags, compare, stated
 from tests.benchmarks.harness import RESULTS, Figure, publish
 from tests.benchmarks.load import Outcome, run
 from tests.benchmarks.randommodel import M10, M125, WORK, Shape, model
@@ -117,7 +117,7 @@ def http(found: Found, options: Options, texts: Texts, gateway: Gateway, shape: 
     if shape is M125:
         cases = options.cases(BARRED if options.quick else BARRED + MORE)
     with found.part(f"llama-server's flags, {shape.name}"):
-        flags = () if options.quick else best_flags(file, texts, options.threads)
+        flags = VARIANTS[-1] if options.quick else best_flags(file, texts, options.threads)
         found.notes.append(f"{shape.name}: {stated(flags, options.threads)}")
         with peers.llama_server(file, slots=SLOTS, threads=options.threads, flags=flags) as server:
             for case in cases:
