@@ -79,15 +79,25 @@ def write_tiny_gguf(
 
 def gguf_bytes(fields: Mapping[str, Value], tensors: Mapping[str, np.ndarray]) -> bytes:
     """Return a GGUF of version 3 with these fields and float32 tensors."""
-    head = [b"GGUF", struct.pack("<IQQ", 3, len(tensors), len(fields))]
-    head += [_string(key) + _value(value) for key, value in fields.items()]
+    layout: dict[str, tuple[int, tuple[int, ...], int]] = {}
     data = b""
     for name, array in tensors.items():
-        shape = array.shape[::-1]  # GGUF names the fastest dimension first
-        head.append(_string(name) + struct.pack(f"<I{len(shape)}Q", len(shape), *shape))
-        head.append(struct.pack("<IQ", 0, len(data)))
+        layout[name] = (0, array.shape, len(data))
         data += _padded(array.tobytes())
-    return _padded(b"".join(head)) + data
+    return _padded(gguf_head(fields, layout)) + data
+
+
+def gguf_head(
+    fields: Mapping[str, Value], tensors: Mapping[str, tuple[int, tuple[int, ...], int]]
+) -> bytes:
+    """Return all that comes before the data. A tensor: its type, shape (rows first) and offset."""
+    head = [b"GGUF", struct.pack("<IQQ", 3, len(tensors), len(fields))]
+    head += [_string(key) + _value(value) for key, value in fields.items()]
+    for name, (kind, rows_first, offset) in tensors.items():
+        shape = rows_first[::-1]  # GGUF names the fastest dimension first
+        head.append(_string(name) + struct.pack(f"<I{len(shape)}Q", len(shape), *shape))
+        head.append(struct.pack("<IQ", kind, offset))
+    return b"".join(head)
 
 
 def _string(text: str) -> bytes:

@@ -123,7 +123,8 @@ def versions() -> dict[str, str]:
 def _table(name: str, figures: Sequence[Figure], notes: str) -> None:
     table = Table(title=f"bench {name}", title_justify="left", caption_justify="left")
     for column in ("figure", "value", "unit", "bar", "reach", ""):
-        table.add_column(column, justify="left" if column in ("figure", "unit") else "right")
+        left = column in ("figure", "unit")
+        table.add_column(column, justify="left" if left else "right", overflow="fold")
     for figure in figures:
         table.add_row(
             figure.id,

@@ -97,14 +97,12 @@ async def _serve() -> None:
 @contextlib.contextmanager
 def upstream() -> Iterator[int]:
     """Run the upstream in a process of its own; yield its port."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", "tests.benchmarks.loopback"], stdout=subprocess.PIPE, text=True
-    )
-    try:
-        yield int(process.stdout.readline()) if process.stdout else 0
-    finally:
-        process.terminate()
-        process.wait()
+    command = [sys.executable, "-m", "tests.benchmarks.loopback"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            yield int(process.stdout.readline()) if process.stdout else 0
+        finally:
+            process.terminate()
 
 
 # --- the client -----------------------------------------------------------------------------------
