@@ -18,9 +18,9 @@ from gateway.engine import wire
 from gateway.engine.decoders import Decoder, Say
 from gateway.engine.streams import Place, Stream, Streams
 
-BATCH: Final = 512
+BATCH: Final = 256
 """Tokens that are evaluated at once, at most; between two batches the child listens."""
-MIXED: Final = 256
+MIXED: Final = 128
 
 
 @dataclass(frozen=True, slots=True)

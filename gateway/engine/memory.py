@@ -96,10 +96,12 @@ def _compute(header: GgufHeader, context: int, ubatch: int, outputs: int) -> int
     wide = size.feed_forward
     if isinstance(experts, int) and isinstance(expert, int):
         wide = max(wide, min(experts, 1024) * expert)
-    attention = max(size.heads, default=0) * size.key
-    layer = ubatch * (context * _HALF + (4 * max(size.width, attention) + 3 * wide) * _SINGLE)
+    heads = max(size.heads, default=0)
+    scores = context * (heads + 1)  # how much each token looks at each, and the mask
+    layer = ubatch * (scores + 4 * max(size.width, heads * size.key) + 3 * wide) * _SINGLE
     last = (outputs * header.words + ubatch * 2 * size.width) * _SINGLE
-    work = ubatch * max(size.width, wide) * _SINGLE  # what a product's right side is turned into
+    # What the right side of a product is turned into.
+    work = ubatch * max(max(size.width, wide) * _SINGLE, context * heads * _HALF)
     return max(layer, last) + work
 
 

@@ -72,6 +72,9 @@ class Model:
         wanted.n_outputs_max = load.streams  # one of each sequence is scored at most
         wanted.n_threads = wanted.n_threads_batch = load.threads
         wanted.kv_unified = False
+        # On processors flash attention reads prompts a little quicker, and writes behind 1,000
+        # tokens at less than half the speed (docs/adr/0014).
+        wanted.flash_attn_type = llama.LLAMA_FLASH_ATTN_TYPE_DISABLED
         wanted.no_perf = True
         if load.writes:
             self._context = self.open(wanted)

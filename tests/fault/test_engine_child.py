@@ -281,7 +281,7 @@ async def test_a_child_has_nothing_but_its_pipes_and_its_model(
         async with running(spec(tiny)) as engine:
             await whole(engine, HELLO)
             proc = Path(f"/proc/{child_pid(engine)}")
-            assert (proc / "environ").read_bytes() == b"OMP_WAIT_POLICY=PASSIVE\0"
+            assert (proc / "environ").read_bytes() == b"GOMP_SPINCOUNT=3000\0"
             links = {path.name: str(path.readlink()) for path in (proc / "fd").iterdir()}
             assert links.pop("2") == "/dev/null"
             assert links.pop("0").startswith(("pipe:", "socket:"))

@@ -39,7 +39,7 @@ model = llama.llama_model_load_from_file(path.encode(), llama.llama_model_defaul
 wanted = llama.llama_context_default_params()
 wanted.n_ctx, wanted.n_batch, wanted.n_ubatch = size * sequences, ubatch, ubatch
 wanted.n_seq_max = wanted.n_outputs_max = sequences
-wanted.kv_unified, wanted.n_threads = False, 1
+wanted.kv_unified, wanted.flash_attn_type, wanted.n_threads = False, 0, 1
 context = llama.llama_init_from_model(model, wanted)
 batch = Rows(ubatch)
 for stream in range(sequences):
@@ -65,8 +65,8 @@ def header_of(path: Path):
     ("shape", "context", "ubatch", "sequences"),
     [
         (sizedmodel.ABOUT_1M, 512, 256, 8),
-        (sizedmodel.ABOUT_1M, 512, 512, 16),
-        (sizedmodel.ABOUT_10M, 512, 256, 4),
+        (sizedmodel.ABOUT_1M, 2048, 256, 4),
+        (sizedmodel.ABOUT_10M, 1024, 256, 4),
     ],
 )
 def test_the_estimate_is_what_loading_takes(tmp_path: Path, shape, context, ubatch, sequences):
@@ -80,7 +80,7 @@ def test_the_estimate_is_what_loading_takes(tmp_path: Path, shape, context, ubat
     told = estimate(header_of(path), context, ubatch, sequences=sequences, outputs=sequences)
     assert took["rss"] <= told.total <= took["rss"] + 15 * MIB
     assert took["KV buffer"] <= told.kv / MIB <= took["KV buffer"] * 1.1
-    assert took["compute buffer"] * 0.98 <= told.compute / MIB <= took["compute buffer"] * 1.5
+    assert took["compute buffer"] * 0.98 <= told.compute / MIB <= took["compute buffer"] * 1.75
 
 
 def test_an_adapter_takes_its_weights_in_the_child_of_its_base(tmp_path: Path):
