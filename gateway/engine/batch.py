@@ -1,9 +1,9 @@
 """Continuous batching: one loop owns the context, each step evaluates one batch for all sequences.
 
-A step holds the next tokens of every answer that is being written, and fills the rest of the batch
-with prompts, in the order of their arrival. So a long prompt delays a running answer by no more
-than one step, and a new one begins while others are written. While any is written, a step takes
-``MIXED`` tokens of prompts at most: they decide how long it is.
+A step holds the next tokens of every answer that is being written, and goes on with prompts, in the
+order of their arrival, with as many tokens as the machine reads in about ``STEP_S``. So a long
+prompt delays a running answer by no more than one step, a new one begins while others are written,
+and who leaves is out of the batch a moment later.
 
 A batch has one adapter: sequences with another wait for the next step, and adapters take turns.
 """
@@ -20,7 +20,11 @@ from gateway.engine.streams import Place, Stream, Streams
 
 BATCH: Final = 256
 """Tokens that are evaluated at once, at most; between two batches the child listens."""
-MIXED: Final = 128
+LEAST: Final = 32
+"""Tokens of prompts that a step takes on any machine: fewer would cost more than they read."""
+STEP_S: Final = 0.06
+_AT_FIRST: Final = 64
+_MEMORY: Final = 4  # steps that the pace looks back on, about
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,12 +83,20 @@ class _Sequence:
 
 
 class Batcher:
-    """The loop's state. ``clock`` gives processor seconds of this process."""
+    """The loop's state. ``clock`` gives seconds, ``processor`` those of this process's threads."""
 
-    def __init__(self, context: Context, streams: Streams, clock: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        context: Context,
+        streams: Streams,
+        clock: Callable[[], float],
+        processor: Callable[[], float],
+    ) -> None:
         self._context = context
         self._streams = streams
         self._clock = clock
+        self._processor = processor
+        self._token_s = STEP_S / _AT_FIRST  # how long a token of a prompt takes
         self._waiting: list[_Sequence] = []
         self._active: list[_Sequence] = []
         self._adapter = -1
@@ -168,7 +180,8 @@ class Batcher:
         reading = [s for s in mine if not s.writing]
         parts: list[tuple[_Sequence, int]] = []
         room = BATCH
-        for group, most in ((writing, room), (reading, MIXED if writing else BATCH)):
+        at_once = max(LEAST, int(STEP_S / self._token_s))
+        for group, most in ((writing, room), (reading, at_once)):
             left = min(room, most)
             for sequence in group:
                 count = min(len(sequence.pending), left)
@@ -184,8 +197,11 @@ class Batcher:
         rows: list[Row] = []
         for sequence, count in parts:
             rows += _rows(sequence, count)
-        started = self._clock()
+        began, started = self._clock(), self._processor()
         self._context.evaluate(rows, self._adapter)
+        if len(rows) >= LEAST:
+            token_s = (self._clock() - began) / len(rows)
+            self._token_s += (token_s - self._token_s) / _MEMORY
         last = -1
         scored: list[tuple[_Sequence, int]] = []
         for sequence, count in parts:
@@ -198,7 +214,7 @@ class Batcher:
                 scored.append((sequence, last))
         for sequence, row in scored:
             self._decide(sequence, row)
-        share = (self._clock() - started) / len(rows)
+        share = (self._processor() - started) / len(rows)
         for sequence, count in parts:
             sequence.processor_s += share * count
         for sequence, _ in scored:

@@ -26,7 +26,7 @@ _BOOT: Final = (
 # What a Python built with shared libraries off the default path cannot start without.
 _INHERITED: Final = ("LD_LIBRARY_PATH",)
 # Threads of a matrix product wait for each other hundreds of times a token. By default libgomp has
-# them spin as long as there are cores for all: where the gateway or a neighbour takes one, the others
+# them spin as long as there are cores for all: where a neighbour takes one, the others
 # spin for a whole time slice, and a token takes ten times as long. Some microseconds of spinning
 # cost nothing on a quiet machine, and hardly more than none on a busy one (docs/adr/0014).
 _MANNERS: Final = {"GOMP_SPINCOUNT": "3000"}

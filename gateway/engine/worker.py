@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
+import os
 import sys
 import time
 import types
@@ -31,6 +32,8 @@ _LIFETIME_S: Final = 600.0
 """How long what a conversation has computed may be reused (DESIGN §5)."""
 _IDLE_S: Final = 15.0
 _COMPILING_S: Final = 0.002
+_NICE: Final = 5
+"""The gateway needs a processor seldom and briefly, but then at once: it streams and records."""
 
 
 class Worker:
@@ -42,7 +45,7 @@ class Worker:
         self._threads = load.threads
         self._desk = Desk(model, load)
         self._streams = Streams(load.streams, _LIFETIME_S, time.monotonic)
-        self._batcher = Batcher(model, self._streams, time.process_time)
+        self._batcher = Batcher(model, self._streams, time.monotonic, time.process_time)
         self._texts: deque[_Texts] = deque()
         self._embedder: Embedder | None = None
         self._pool = ThreadPoolExecutor(1)
@@ -145,6 +148,7 @@ class _Texts:
 
 def enclose(isolation: str) -> str:
     """Harden this process and raise the wall; return what stands."""
+    os.nice(_NICE)
     wall.die_first()
     wall.harden_process()
     wall.die_with_parent()
