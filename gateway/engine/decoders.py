@@ -73,7 +73,7 @@ class Writer:
         self.first: Sequence[int] | None = ()
 
     def decide(self, row: int) -> Sequence[int] | None:
-        table = self._model.probabilities(row) if self._bounds.told >= 0 else None
+        table = self._model.logits(row) if self._bounds.told >= 0 else None
         token = self._sampler.draw(row) if self._constraint is None else self._held(row)
         if token is None or self._model.is_end(token):
             self._end("length" if token is None else "stop")
@@ -81,7 +81,7 @@ class Writer:
         self.cost += 1
         piece = self._piece(token)
         if table is not None:
-            self._told.append(self._tell(token, table))
+            self._told.append(self._tell(token, *table))
         self._utter(self._text.feed(piece))
         if self._text.stopped:
             self.finish = "stop"
@@ -133,10 +133,10 @@ class Writer:
             self._say(text, tuple(self._told))
             self._told.clear()
 
-    def _tell(self, token: int, table: Sequence[float]) -> wire.Logprob:
-        best = heapq.nlargest(self._bounds.told, range(len(table)), key=table.__getitem__)
-        top = tuple((self._model.piece(one), table[one]) for one in best)
-        return wire.Logprob(self._model.piece(token), table[token], top)
+    def _tell(self, token: int, logits: Sequence[float], total: float) -> wire.Logprob:
+        best = heapq.nlargest(self._bounds.told, range(len(logits)), key=logits.__getitem__)
+        top = tuple((self._piece(one), logits[one] - total) for one in best)
+        return wire.Logprob(self._piece(token), logits[token] - total, top)
 
 
 class Quoter:

@@ -1,8 +1,8 @@
 """The queue before a model: whose turn it is. Pure.
 
-Everyone who asks has a lane. The next slot goes to the lane that uses the fewest now, and of those
-to the one that was served longest ago; within a lane it is first come, first served. So nobody
-waits behind another's hundred requests. The queue is bounded: where it is full, the newest request
+Everyone who asks has a lane. The next turn goes to the lane that uses the fewest slots now, and of
+those to the one that was served longest ago; within a lane it is first come, first served. So
+nobody waits behind another's hundred requests. The queue is bounded: where it is full, the newest request
 of the longest lane makes room for one of a shorter lane, and is told that the model is busy.
 """
 
@@ -63,22 +63,22 @@ class Lanes(Generic[T]):
         lane = self._next()
         return lane.waiting[0] if lane else None
 
-    def take(self) -> T:
-        """Take who is next, of whom there MUST be one; it runs until ``ended``."""
+    def take(self, slots: int = 1) -> T:
+        """Take who is next, of whom there MUST be one; it uses ``slots`` until ``ended``."""
         lane = self._next()
         assert lane is not None  # noqa: S101 - the caller has looked
         self._turn += 1
         lane.served = self._turn
-        lane.running += 1
+        lane.running += slots
         return lane.waiting.popleft()
 
     def _next(self) -> _Lane[T] | None:
         waiting = [lane for lane in self._lanes.values() if lane.waiting]
         return min(waiting, key=lambda lane: (lane.running, lane.served), default=None)
 
-    def ended(self, name: str) -> None:
+    def ended(self, name: str, slots: int = 1) -> None:
         """One that ran for this lane has ended."""
-        self._lanes[name].running -= 1
+        self._lanes[name].running -= slots
         self._tidy()
 
     def remove(self, name: str, item: T) -> bool:

@@ -26,7 +26,8 @@ class Loader:
         self._models = models
         self._budget = budget
         self._uses = {name: _Use() for name in models}
-        self._changed = asyncio.Condition()
+        self._loading = asyncio.Lock()
+        self._idle = asyncio.Event()
 
     async def preload(self) -> None:
         """Read all headers, and load models in their order as long as they fit.
@@ -66,21 +67,29 @@ class Loader:
             use.users -= 1
             use.last = asyncio.get_running_loop().time()
             if not use.users:
-                async with self._changed:
-                    self._changed.notify_all()
+                self._idle.set()
 
     async def _load(self, name: str) -> None:
+        """One after the other: what one makes room for, another must not take."""
         wanted = self._models[name].keeper
-        async with self._changed:
+        async with self._loading:
             while not wanted.loaded:
-                others = [self._shelved(n) for n, m in self._models.items() if m.keeper.loaded]
-                gone = make_room(wanted.need.total, others, self._budget)
+                self._idle.clear()
+                gone = make_room(wanted.need.total, self._shelf(), self._budget)
                 if gone is None:
-                    await self._changed.wait()
+                    await self._idle.wait()
                     continue
                 for other in gone:
                     await self._models[other].keeper.stop()
                 await wanted.start()
+
+    def _shelf(self) -> list[Loaded]:
+        """What takes memory now; a model that was given up takes none."""
+        return [
+            self._shelved(name)
+            for name, model in self._models.items()
+            if model.keeper.loaded and model.keeper.broken is None
+        ]
 
     def _shelved(self, name: str) -> Loaded:
         use = self._uses[name]

@@ -196,9 +196,9 @@ class Supervisor:
         while (child := self.keeper.child) and (found := self._lanes.peek()) is not None:
             if not self._free(found):
                 return
-            request = self._lanes.take()
+            request = self._lanes.take(found.weight)
             if request.turn.done():  # whoever asked has just gone
-                self._lanes.ended(request.lane)
+                self._lanes.ended(request.lane, request.weight)
                 continue
             request.granted = True
             self._under_way += request.weight
@@ -219,7 +219,7 @@ class Supervisor:
 
     def _done(self, lane: str, weight: int) -> None:
         self._under_way -= weight
-        self._lanes.ended(lane)
+        self._lanes.ended(lane, weight)
         self._pump()
 
     async def _drain(self, visit: Visit) -> None:
