@@ -2,8 +2,9 @@
 
 Everyone who asks has a lane. The next turn goes to the lane that uses the fewest slots now, and of
 those to the one that was served longest ago; within a lane it is first come, first served. So
-nobody waits behind another's hundred requests. The queue is bounded: where it is full, the newest request
-of the longest lane makes room for one of a shorter lane, and is told that the model is busy.
+nobody waits behind another's hundred requests. The queue is bounded: where it is full, the newest
+request of the longest lane makes room for one of a shorter lane, and is told that the model is
+busy.
 """
 
 from __future__ import annotations
