@@ -24,6 +24,15 @@ def test_nobody_waits_behind_anothers_hundred_requests():
     assert [queue.take() for _ in range(6)] == ["a0", "b0", "c0", "a1", "b1", "a2"]
 
 
+def test_several_answers_to_one_prompt_use_as_many_turns():
+    """Who has taken four slots at once waits until the others have had theirs."""
+    queue = filled(100, a=2, b=3)
+    assert queue.take(4) == "a0"
+    assert [queue.take() for _ in range(3)] == ["b0", "b1", "b2"]
+    queue.ended("a", 4)
+    assert queue.take() == "a1"
+
+
 def test_of_equals_the_one_served_longest_ago_is_next():
     """Lanes take turns also where each ends before the next begins."""
     queue = filled(100, a=3, b=3)
