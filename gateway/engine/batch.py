@@ -146,7 +146,7 @@ class Batcher:
             if not sequence.may_start:
                 continue
             job = sequence.job
-            place = self._streams.place(job.scope, job.tokens, job.shared)
+            place = self._streams.place(job.scope, job.tokens, job.shared, job.adapter)
             if place is None:
                 return
             kept = self._prepare(place)

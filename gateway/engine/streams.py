@@ -5,7 +5,8 @@ conversation computes only what is new. What a stream holds is reused
 
 - within its scope: the keyed digest of principal, matter, policies, model and adapter, so that
   nobody can tell by the time to the first token what another has asked;
-- for all where an operator declared the beginning of the prompt as shared, and that far only.
+- for all of one adapter where an operator declared the beginning of the prompt as shared, and that
+  far only.
 
 An entry lives ``lifetime_s`` seconds after its last use. Those that are least recently used are
 overwritten first.
@@ -23,12 +24,16 @@ COPY_FROM: Final = 32
 
 @dataclass(slots=True, eq=False)
 class Stream:
-    """``tokens`` are those evaluated, in their order; the first ``shared`` of them are public."""
+    """``tokens`` are those evaluated, in their order; the first ``shared`` of them are public.
+
+    ``adapter``: the one they were evaluated with.
+    """
 
     number: int
     tokens: list[int] = field(default_factory=list, repr=False)
     scope: str = ""
     shared: int = 0
+    adapter: int = -1
     used: float = 0.0
     busy: bool = False
 
@@ -54,7 +59,9 @@ class Streams:
         self._lifetime_s = lifetime_s
         self._clock = clock
 
-    def place(self, scope: str, tokens: Sequence[int], shared: int) -> Place | None:
+    def place(
+        self, scope: str, tokens: Sequence[int], shared: int, adapter: int = -1
+    ) -> Place | None:
         """Find a stream for a prompt; None while all are busy. The stream is busy from now on.
 
         At least one token is left to compute: the answer begins with the scores behind it.
@@ -64,14 +71,14 @@ class Streams:
             return None
         now = self._clock()
         self._expire(now)
-        source, kept = self._longest(scope, tokens, shared)
+        source, kept = self._longest(scope, tokens, shared, adapter)
         target = min(free, key=lambda stream: (bool(stream.tokens), stream.used))
         if source is not None and self._goes_on(source, scope, kept):
             target = source
         elif source is not target and kept < COPY_FROM:
             source, kept = None, 0
         target.tokens = list(tokens[:kept])
-        target.scope, target.shared = scope, shared
+        target.scope, target.shared, target.adapter = scope, shared, adapter
         target.busy, target.used = True, now
         return Place(target, source if kept else None, kept)
 
@@ -107,11 +114,15 @@ class Streams:
     def _clear(stream: Stream) -> None:
         stream.tokens, stream.scope, stream.shared = [], "", 0
 
-    def _longest(self, scope: str, tokens: Sequence[int], shared: int) -> tuple[Stream | None, int]:
+    def _longest(
+        self, scope: str, tokens: Sequence[int], shared: int, adapter: int
+    ) -> tuple[Stream | None, int]:
         """The stream that begins with most of these tokens, of those that may be looked at."""
         best: Stream | None = None
         most = 0
         for stream in self._all:
+            if stream.adapter != adapter:
+                continue
             may = len(tokens) - 1
             if not scope or stream.scope != scope:
                 may = min(may, shared, stream.shared)

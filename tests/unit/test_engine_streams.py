@@ -63,6 +63,17 @@ def test_a_public_beginning_is_shared_and_not_a_token_more():
         streams.release(place.stream, keep=False)
 
 
+def test_what_one_adapter_has_computed_is_of_no_use_to_another():
+    """Public or one's own: the numbers in the cache are another model's."""
+    streams = Streams(4, 600, Clock())
+    computed(streams, streams.place("s", LONG, 50, 0), LONG)
+    for adapter, kept in ((1, 0), (-1, 0), (0, len(LONG) - 1)):
+        place = streams.place("s", LONG, 50, adapter)
+        assert place is not None
+        assert place.kept == kept
+        streams.release(place.stream, keep=False)
+
+
 def test_a_branch_is_copied_and_what_it_came_from_stays():
     """A prompt that shares the beginning of a longer one leaves that one for its next turn."""
     streams = Streams(4, 600, Clock())
