@@ -20,6 +20,8 @@ from gateway.engine.streams import Place, Stream, Streams
 
 BATCH: Final = 256
 """Tokens that are evaluated at once, at most; between two batches the child listens."""
+EMBEDDED: Final = 2048
+"""Tokens of a text that becomes a vector, at most."""
 LEAST: Final = 32
 """Tokens of prompts that a step takes on any machine: fewer would cost more than they read."""
 STEP_S: Final = 0.06

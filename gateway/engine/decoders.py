@@ -21,8 +21,9 @@ if TYPE_CHECKING:
     from gateway.engine.sampler import Sampler
 
 Say = Callable[[str, tuple[wire.Logprob, ...]], None]
-_FEW: Final = 512
+_FEW: Final = 256
 """Tokens that are drawn among rather than tried one after the other."""
+_TRIES: Final = 4
 
 
 class Decoder(Protocol):
@@ -113,7 +114,7 @@ class Writer:
             count = int.from_bytes(mask).bit_count()
             if not count:
                 return None
-            for _ in range(_FEW if count > _FEW else 0):
+            for _ in range(_TRIES if count > _FEW else 0):
                 self._sampler.retract()
                 self._model.forbid(row, token)
                 token = self._sampler.draw(row)
@@ -121,7 +122,11 @@ class Writer:
                     break
             else:
                 self._sampler.retract()
-                token = self._sampler.draw_among(row, list(_bits(mask)))
+                if count > _FEW:
+                    self._model.keep_only(row, mask)
+                    token = self._sampler.draw(row)
+                else:
+                    token = self._sampler.draw_among(row, list(_bits(mask)))
         return token if constraint.accept(token) else None
 
     def _end(self, finish: wire.Finish) -> None:

@@ -25,14 +25,14 @@ from typing import Literal
 from gateway.domain import Chunk, Decoding, FinishReason, ModelCard, Prompt, Usage
 from gateway.engine import translate, wire
 from gateway.engine.constrain.dialects import CallReader
-from gateway.engine.constrain.grammar import Grammars
+from gateway.engine.constrain.grammar import Grammar, Grammars
 from gateway.engine.keeper import Keeper, Limits
 from gateway.engine.loading import Loader
 from gateway.engine.memory import budget_bytes
 from gateway.engine.model_file import ModelSpec
 from gateway.engine.port import Embedded, Embedding, Generation
 from gateway.engine.supervisor import Supervisor
-from gateway.errors import UnknownModelError, UnsupportedParameterError
+from gateway.errors import EngineTimeoutError, UnknownModelError, UnsupportedParameterError
 
 __all__ = ["Limits", "LlamaEngine", "ModelSpec", "check_prompt"]
 
@@ -120,9 +120,7 @@ class LlamaEngine:
             check_prompt(prompt, keeper)
             grammar = None
             if not _quotes(prompt, keeper):
-                grammar = await self._grammars.grammar_for(
-                    prompt, generation.placeholders, keeper.dialect
-                )
+                grammar = await self._grammar(generation, keeper, deadline)
             manner = translate.Manner(
                 decoding=keeper.spec.decoding,
                 grammar=grammar.text if grammar else "",
@@ -140,6 +138,17 @@ class LlamaEngine:
                 async for chunk in answer:
                     reader = readers[chunk.index]
                     yield chunk if reader is None else _read(chunk, reader)
+
+    async def _grammar(
+        self, generation: Generation, keeper: Keeper, deadline: float
+    ) -> Grammar | None:
+        try:
+            async with asyncio.timeout_at(deadline):
+                return await self._grammars.grammar_for(
+                    generation.prompt, generation.placeholders, keeper.dialect
+                )
+        except TimeoutError:
+            raise EngineTimeoutError from None
 
     async def embed(self, embedding: Embedding) -> Embedded:
         name, adapter = self._place(embedding.model)

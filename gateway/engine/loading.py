@@ -70,18 +70,24 @@ class Loader:
                 self._idle.set()
 
     async def _load(self, name: str) -> None:
-        """One after the other: what one makes room for, another must not take."""
+        """Make room and load. While it waits for others to be idle it holds nobody up."""
         wanted = self._models[name].keeper
-        async with self._loading:
-            while not wanted.loaded:
+        while not wanted.loaded:
+            async with self._loading:  # what one makes room for, another must not take
                 self._idle.clear()
-                gone = make_room(wanted.need.total, self._shelf(), self._budget)
-                if gone is None:
-                    await self._idle.wait()
-                    continue
-                for other in gone:
-                    await self._models[other].keeper.stop()
-                await wanted.start()
+                if wanted.loaded or await self._made_room(wanted.need.total):
+                    await wanted.start()
+                    return
+            await self._idle.wait()
+
+    async def _made_room(self, wanted_bytes: int) -> bool:
+        """Unload what must go; False where that is in use."""
+        while (gone := make_room(wanted_bytes, self._shelf(), self._budget)) is not None:
+            if not gone:
+                return True
+            # One at a time: by the time it is gone somebody may have come for the next.
+            await self._models[gone[0]].keeper.stop()
+        return False
 
     def _shelf(self) -> list[Loaded]:
         """What takes memory now; a model that was given up takes none."""

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from gateway.engine.batch import BATCH
+from gateway.engine.batch import BATCH, EMBEDDED
 from gateway.engine.gguf_header import GgufHeader, Kind
 from gateway.engine.shelf import MemoryRefusedError
 
@@ -37,16 +37,20 @@ _OWN_CGROUP: Final = Path("/proc/self/cgroup")
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """Bytes. ``weights``: the file's and the copies of some; ``other``: process and vocabulary."""
+    """Bytes. ``weights``: the file's and the copies of some; ``other``: process and vocabulary.
+
+    ``vectors``: the context that is opened when somebody first asks for vectors of texts.
+    """
 
     weights: int
     kv: int
     compute: int
     other: int = _PROCESS
+    vectors: int = 0
 
     @property
     def total(self) -> int:
-        return self.weights + self.kv + self.compute + self.other
+        return self.weights + self.kv + self.compute + self.other + self.vectors
 
     def __add__(self, other: Estimate) -> Estimate:
         return Estimate(
@@ -54,6 +58,7 @@ class Estimate:
             self.kv + other.kv,
             self.compute + other.compute,
             self.other + other.other,
+            self.vectors + other.vectors,
         )
 
 
@@ -77,6 +82,7 @@ def estimate(
         kv=one * sequences,
         compute=_compute(header, context, ubatch, outputs or ubatch) + _logits(header, sequences),
         other=_PROCESS + header.words * _WORD,
+        vectors=cell * min(context, EMBEDDED),
     )
 
 
@@ -141,7 +147,7 @@ def check_fits(wanted: Estimate, budget: int) -> None:
         MemoryRefusedError: with the numbers.
     """
     if wanted.total > budget:
-        parts = (wanted.weights, wanted.kv, wanted.compute, wanted.other)
+        parts = (wanted.weights, wanted.kv + wanted.vectors, wanted.compute, wanted.other)
         weights, kv, compute, other = (_mib(part) for part in parts)
         raise MemoryRefusedError(
             f"The model needs about {_mib(wanted.total)} MiB ({weights} weights, {kv} cache, "

@@ -14,6 +14,7 @@ import ctypes
 import math
 import re
 from collections.abc import Callable, Iterator, Sequence
+from typing import Final
 
 import llama_cpp.llama_cpp as llama
 
@@ -23,6 +24,8 @@ from gateway.engine.extractive import Scores
 from gateway.engine.rows import NativeError, Rows
 from gateway.engine.sampler import Sampler
 from gateway.engine.template import Piece
+
+_PART: Final = 2000  # characters
 
 
 @llama.llama_log_callback  # type: ignore[untyped-decorator]
@@ -76,6 +79,7 @@ class Model:
         # tokens at less than half the speed (docs/adr/0014).
         wanted.flash_attn_type = llama.LLAMA_FLASH_ATTN_TYPE_DISABLED
         wanted.no_perf = True
+        self.writes = load.writes
         if load.writes:
             self._context = self.open(wanted)
             self._memory = llama.llama_get_memory(self._context)
@@ -138,11 +142,22 @@ class Model:
     def cut_bytes(self, raw: bytes, *, special: bool = False, framed: bool = False) -> list[int]:
         """As ``tokens``, of bytes that need not be whole characters."""
         size = len(raw) + 8
-        room = (llama.llama_token * size)()
-        count = llama.llama_tokenize(self._vocab, raw, len(raw), room, size, framed, special)
-        if count < 0:
-            raise NativeError
-        return list(room[:count])
+        while True:
+            room = (llama.llama_token * size)()
+            count = llama.llama_tokenize(self._vocab, raw, len(raw), room, size, framed, special)
+            if count >= 0:
+                return list(room[:count])
+            if -count <= size:  # no room was not what it lacked
+                raise NativeError
+            size = -count
+
+    def text(self, text: str) -> list[int]:
+        """Tokenize a user's text of any length, in parts.
+
+        llama.cpp splits words with recursive regular expressions: a run of some ten thousand
+        letters overflows the stack, and the process is gone.
+        """
+        return [token for part in _parts(text) for token in self.tokens(part)]
 
     def prompt(self, pieces: Sequence[Piece]) -> list[int]:
         """Tokenize a rendered template: control tokens come from its own text only."""
@@ -154,7 +169,7 @@ class Model:
             result += tokens
             if not piece.ours:
                 for part in guard(piece.text):
-                    result += self.tokens(part)
+                    result += self.text(part)
         if llama.llama_vocab_get_add_bos(self._vocab) and result[:1] != [bos]:
             result.insert(0, bos)
         return result
@@ -272,9 +287,31 @@ class Model:
         best = max(found)
         return found, math.log(math.fsum([math.exp(logit - best) for logit in found])) + best
 
+    def keep_only(self, row: int, mask: bytes) -> None:
+        """Make every token impossible at a scored row whose bit is not set."""
+        found = llama.llama_get_logits_ith(self._context, row)
+        address = ctypes.addressof(found.contents)
+        logits = array.array("f", ctypes.string_at(address, self.words * 4))
+        bits = bin(int.from_bytes(mask, "little"))[:1:-1].ljust(self.words, "0")
+        kept = array.array(
+            "f", [x if bit == "1" else -math.inf for x, bit in zip(logits, bits, strict=False)]
+        )
+        ctypes.memmove(address, kept.tobytes(), self.words * 4)
+
     def forbid(self, row: int, token: int) -> None:
         """Make a token impossible at a scored row."""
         llama.llama_get_logits_ith(self._context, row)[token] = -math.inf
 
     def sampler(self, ask: wire.Generate, seed: int) -> Sampler:
         return Sampler(self._context, self.words, ask, seed, self.context)
+
+
+def _parts(text: str) -> Iterator[str]:
+    """Cut before a space where there is one, so that words and their tokens stay what they are."""
+    start = 0
+    while len(text) - start > _PART:
+        space = text.rfind(" ", start + 1, start + _PART)
+        end = space if space > start else start + _PART
+        yield text[start:end]
+        start = end
+    yield text[start:]

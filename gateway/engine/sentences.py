@@ -32,6 +32,7 @@ _END: Final = re.compile(r"[.!?…。！？]+[\"'”’»)\]*_]*")  # noqa: RUF0
 _LIST_ITEM: Final = re.compile(r"[-*•·–—]|\(?(?:\d{1,3}|[A-Za-z])[.)]\s")  # noqa: RUF001
 _WORD_BEFORE: Final = re.compile(r"(\S+)$")
 _INITIALS: Final = re.compile(r"[^\W\d_]|[A-Z](?:\.[A-Z])+")
+_NEAR: Final = 200  # characters on either side of a mark that decide: more would cost their square
 _WRAPPED: Final = 40  # characters; a line at least so long that breaks off mid-sentence was wrapped
 _POLITE: Final = (
     r"(?:(?:please|kindly|now|can you|could you|would you|in (?:one|two|three|a few) \w+),?\s+)*"
@@ -135,7 +136,8 @@ def _boundaries(text: str, begin: int, end: int) -> Iterator[int]:
     start = begin
     for match in _END.finditer(text, begin, end):
         after = match.end()
-        if _ends_sentence(text[start : match.start()], match.group(), text[after:end]):
+        before = text[max(start, match.start() - _NEAR) : match.start()]
+        if _ends_sentence(before, match.group(), text[after : min(end, after + _NEAR)]):
             yield after
             start = after
 

@@ -170,16 +170,16 @@ class Supervisor:
         try:
             evicted = self._lanes.put(request.lane, request, first=again)
         except BusyError:
-            if self.keeper.child and self._free(request) and not len(self._lanes):
+            if self.keeper.child and self._free() and not len(self._lanes):
                 evicted = self._lanes.put(request.lane, request, first=True)
             else:
                 raise BusyError(retry_after_s=self._retry_after()) from None
         if evicted is not None:
             _refuse(evicted, BusyError(retry_after_s=self._retry_after()))
 
-    def _free(self, request: _Request) -> bool:
-        """Whether the child could take it now."""
-        return self._under_way == 0 or self._under_way + request.weight <= self._most
+    def _free(self) -> bool:
+        """Whether the child takes another request; several answers wait for slots there."""
+        return self._under_way < self._most
 
     def _over(self) -> GatewayError | None:
         """Why nobody will get a turn any more."""
@@ -194,7 +194,7 @@ class Supervisor:
             for request in self._lanes.drain():
                 _refuse(request, over)
         while (child := self.keeper.child) and (found := self._lanes.peek()) is not None:
-            if not self._free(found):
+            if not self._free():
                 return
             request = self._lanes.take(found.weight)
             if request.turn.done():  # whoever asked has just gone

@@ -66,7 +66,8 @@ class Desk:
         Raises:
             UnfitError: there is none, or they are more than the context.
         """
-        tokens = self._model.tokens(text, framed=True)
+        frame = self._model.tokens("", framed=True)
+        tokens = [*frame[:1], *self._model.text(text), *frame[1:]]
         if not text or len(tokens) > self._model.context:
             raise UnfitError("context")
         return tokens
@@ -86,7 +87,7 @@ class Desk:
         held = [self._constraint(ask.grammar) for _ in range(ask.n)] if ask.grammar else []
 
         def decoder(index: int, say: Say) -> Decoder:
-            sampler = self._model.sampler(ask, (first + index) % _SEEDS)
+            sampler = self._model.sampler(ask, _seed(first + index))
             return Writer(self._model, sampler, bounds, say, held[index] if held else None)
 
         return self._job(ask, tokens, decoder, self._shared(ask, pieces, tokens))
@@ -137,7 +138,7 @@ class Desk:
         first = _seed(ask.seed)
 
         def decoder(index: int, say: Say) -> Decoder:
-            choose = chooser(ask.temperature, ask.top_p, (first + index) % _SEEDS)
+            choose = chooser(ask.temperature, ask.top_p, _seed(first + index))
             return Quoter(self._model, options, quote(options, choose, budget), ask.stop, say)
 
         return self._job(ask, tokens, decoder, 0)
@@ -186,7 +187,9 @@ class Desk:
         )
 
     def _room(self, tokens: Sequence[int]) -> int:
-        """How many tokens an answer may have. Raises UnfitError: not one."""
+        """How many tokens an answer may have. Raises UnfitError: not one, or no prompt."""
+        if not tokens:
+            raise UnfitError("template")
         room = self._model.context - len(tokens)
         if room < 1:
             raise UnfitError("context")
@@ -202,5 +205,5 @@ class Desk:
 
 
 def _seed(given: int | None) -> int:
-    """A seed in llama.cpp's range: 32 bits."""
-    return (int.from_bytes(os.urandom(4)) if given is None else given) & (_SEEDS - 1)
+    """A seed in llama.cpp's range: 32 bits, of which the last number means "draw one"."""
+    return (int.from_bytes(os.urandom(4)) if given is None else given) % (_SEEDS - 1)

@@ -27,6 +27,13 @@ class WireError(Exception):
     """The peer broke the protocol."""
 
 
+class _Silent(msgspec.Struct, frozen=True):
+    """Texts of prompts and answers never stand in a repr."""
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}()"
+
+
 class Load(msgspec.Struct, frozen=True, tag=True):
     """The first message: how to run the model whose descriptor the child was given.
 
@@ -46,7 +53,7 @@ class Load(msgspec.Struct, frozen=True, tag=True):
     writes: bool = True
 
 
-class Turn(msgspec.Struct, frozen=True):
+class Turn(_Silent, frozen=True):
     role: str
     content: str
     name: str | None = None
@@ -54,18 +61,15 @@ class Turn(msgspec.Struct, frozen=True):
     call_id: str | None = None
 
 
-class ToolText(msgspec.Struct, frozen=True):
+class ToolText(_Silent, frozen=True):
     """A tool as the model is told of it. ``parameters`` is JSON text of a schema."""
 
     name: str
     description: str | None = None
     parameters: str = "{}"
 
-    def __repr__(self) -> str:
-        return "ToolText()"  # texts of the prompt
 
-
-class Generate(msgspec.Struct, frozen=True, tag=True, kw_only=True):
+class Generate(_Silent, frozen=True, tag=True, kw_only=True):
     """``temperature`` 0 is greedy; a ``seed`` of None is drawn by the child.
 
     ``raw``: the one turn is continued as it stands. ``grammar``: as ``constrain.envelope`` writes
@@ -95,7 +99,7 @@ class Generate(msgspec.Struct, frozen=True, tag=True, kw_only=True):
     adapter: int = -1
 
 
-class Embed(msgspec.Struct, frozen=True, tag=True):
+class Embed(_Silent, frozen=True, tag=True):
     id: int
     texts: tuple[str, ...]
 
@@ -121,7 +125,7 @@ class LoadFailed(msgspec.Struct, frozen=True, tag=True):
     why: Literal["wall", "model"]
 
 
-class Logprob(msgspec.Struct, frozen=True, array_like=True):
+class Logprob(_Silent, frozen=True, array_like=True):
     """A token's bytes and the logarithm of how likely it was; ``top``: the likeliest ones."""
 
     token: bytes
@@ -129,7 +133,7 @@ class Logprob(msgspec.Struct, frozen=True, array_like=True):
     top: tuple[tuple[bytes, float], ...]
 
 
-class Said(msgspec.Struct, frozen=True, array_like=True):
+class Said(_Silent, frozen=True, array_like=True):
     """A piece of answer ``index`` of generation ``id``."""
 
     id: int
@@ -157,12 +161,12 @@ class Failed(msgspec.Struct, frozen=True, tag=True):
     why: Literal["context", "template", "grammar", "bias", "native"]
 
 
-class Step(msgspec.Struct, frozen=True, tag=True):
+class Step(_Silent, frozen=True, tag=True):
     said: tuple[Said, ...] = ()
     ended: tuple[Done | Failed, ...] = ()
 
 
-class Vectors(msgspec.Struct, frozen=True, tag=True):
+class Vectors(_Silent, frozen=True, tag=True):
     """``vectors``: one for each text, as little-endian float32."""
 
     id: int

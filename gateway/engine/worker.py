@@ -13,11 +13,13 @@ import sys
 import time
 import types
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
+    import array
+
     from gateway.engine.embedder import Embedder
     from gateway.engine.native import Model
 
@@ -71,7 +73,7 @@ class Worker:
                 self._model.wipe()
                 self._clean = True
             if self._texts:
-                self._embed(self._texts[0])
+                self._embed()
 
     def _patience(self) -> float:
         """How long, in seconds, there is nothing to do but listen."""
@@ -87,63 +89,92 @@ class Worker:
                 # Compiling takes up to a tenth of a second and needs no lock: others go on.
                 self._compiling[message.id] = self._pool.submit(self._desk.job, message)
             case wire.Embed():
-                try:
-                    texts = [self._desk.text(text) for text in message.texts]
-                    self._texts.append(_Texts(message.id, texts))
-                except UnfitError as unfit:
-                    self._refuse(message.id, unfit)
+                self._read(message)
             case wire.Cancel():
                 self._batcher.cancel(message.id)
                 if self._compiling.pop(message.id, None) is not None:
                     self._refuse(message.id, UnfitError("grammar"))
-                self._texts = deque(one for one in self._texts if one.id != message.id)
+                if any(one.id == message.id for one in self._texts):
+                    self._texts = deque(one for one in self._texts if one.id != message.id)
+                    self._refuse(message.id, UnfitError("native"))
             case wire.Forget():
                 self._streams.forget()
             case wire.Load():
                 raise wire.WireError("A model is loaded once.")
 
     def _add(self, identity: int, make: Callable[[], Job]) -> None:
+        from gateway.engine import rows  # noqa: PLC0415 - see main
+
         try:
             self._batcher.add(make())
-        except UnfitError as unfit:
+        except (rows.NativeError, UnfitError) as error:
+            unfit = error if isinstance(error, UnfitError) else UnfitError("native")
             self._refuse(identity, unfit)
+
+    def _read(self, message: wire.Embed) -> None:
+        from gateway.engine import rows  # noqa: PLC0415 - see main
+
+        try:
+            texts = [self._desk.text(text) for text in message.texts]
+        except (rows.NativeError, UnfitError) as error:
+            unfit = error if isinstance(error, UnfitError) else UnfitError("native")
+            self._refuse(message.id, unfit)
+        else:
+            self._texts.append(_Texts(message.id, texts))
 
     def _refuse(self, identity: int, unfit: UnfitError) -> None:
         self._channel.send(wire.Step(ended=(wire.Failed(identity, unfit.why),)))
 
-    def _embed(self, texts: _Texts) -> None:
-        """Make the next vector of a request; between two the others have their turn."""
+    def _embed(self) -> None:
+        """Go on with one text of one request; between two steps all others have their turn."""
         from gateway.engine import embedder, rows  # noqa: PLC0415 - see main
 
+        texts = self._texts.popleft()
         started = time.process_time()
         try:
             if self._embedder is None:
                 self._embedder = embedder.Embedder(self._model, self._threads)
-            texts.vectors.append(self._embedder.embed(texts.left.popleft()).tobytes())
+            done = texts.go_on(self._embedder)
         except (rows.NativeError, UnfitError) as error:
-            self._texts.popleft()
+            texts.close()
             unfit = error if isinstance(error, UnfitError) else UnfitError("native")
             self._refuse(texts.id, unfit)
             return
         texts.processor_s += time.process_time() - started
-        if texts.left:
+        if not done:
+            # One text in the making at a time: the context holds one.
+            self._texts.appendleft(texts) if texts.making else self._texts.append(texts)
             self._channel.send(wire.Step())  # a sign of life
             return
-        self._texts.popleft()
-        self._channel.send(
-            wire.Vectors(texts.id, tuple(texts.vectors), texts.tokens, texts.processor_s)
-        )
+        vectors = tuple(texts.vectors)
+        self._channel.send(wire.Vectors(texts.id, vectors, texts.tokens, texts.processor_s))
 
 
 class _Texts:
-    """A request for vectors on its way."""
+    """A request for vectors on its way. ``making``: a text has been begun."""
 
     def __init__(self, identity: int, texts: Sequence[Sequence[int]]) -> None:
         self.id = identity
-        self.left = deque(texts)
         self.tokens = sum(map(len, texts))
         self.vectors: list[bytes] = []
         self.processor_s = 0.0
+        self._left = deque(texts)
+        self.making: Generator[None, None, array.array[float]] | None = None
+
+    def go_on(self, embedder: Embedder) -> bool:
+        """Take one step; return whether all vectors are there."""
+        if self.making is None:
+            self.making = embedder.embed(self._left.popleft())
+        try:
+            next(self.making)
+        except StopIteration as end:
+            self.vectors.append(end.value.tobytes())
+            self.making = None
+        return self.making is None and not self._left
+
+    def close(self) -> None:
+        if self.making is not None:
+            self.making.close()
 
 
 def enclose(isolation: str) -> str:

@@ -20,7 +20,7 @@ LONG_ANSWER = 1500  # tokens: more than are written before all are gone
 RUNNING, WAITING, CELLS = (f"cloister_engine_{name}" for name in ("running", "waiting", "kv_cells"))
 PARALLEL = 8
 _SETTLE_S = 15.0
-_POLL_S: Final = 0.03  # asking costs the gateway some ten milliseconds: it must not be all it does
+_POLL_S = 0.03  # asking costs the gateway some ten milliseconds: it must not be all it does
 
 
 def gauge(gateway: Gateway, name: str) -> float | None:

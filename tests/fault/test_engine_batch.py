@@ -15,9 +15,15 @@ from pathlib import Path
 import pytest
 
 from gateway.domain import Chunk, Decoding, FinishReason, Message, Prompt, ResponseFormat, Sampling
+from gateway.engine import wire
 from gateway.engine.llama import Limits, LlamaEngine, ModelSpec
 from gateway.engine.port import Embedding, Generation
-from gateway.errors import ContextLengthExceededError, EngineError, RequestError
+from gateway.errors import (
+    ContextLengthExceededError,
+    EngineError,
+    EngineTimeoutError,
+    RequestError,
+)
 from tests.tinymodel import write_tiny_gguf
 
 GREEDY = Sampling(max_tokens=12, temperature=0)
@@ -372,3 +378,110 @@ async def test_a_model_that_quotes_quotes_in_every_one_of_several_answers(tmp_pa
             )
     finally:
         await engine.aclose()
+
+
+# --- what one user must not be able to do to others ---------------------------------------------
+
+
+@pytest.mark.parametrize("pre", ["tekken", "gpt-4o", "llama4", "default", "smollm"])
+async def test_a_run_of_letters_ends_nobodys_answer(tmp_path: Path, pre: str):
+    """llama.cpp's regular expressions would overflow the stack on it: texts are cut before."""
+    path = write_tiny_gguf(
+        tmp_path / "m.gguf",
+        context=4096,
+        never_ends=True,
+        metadata={"tokenizer.ggml.pre": pre},
+    )
+    async with running(path) as engine:
+        child = engine._models["m"].keeper.child
+        for text in ("a" * 100_000, "7" * 100_000, "é" * 50_000):
+            with pytest.raises(ContextLengthExceededError):
+                await whole(engine, said(text))
+            with pytest.raises(ContextLengthExceededError):
+                await engine.embed(Embedding("m", (text,), 60))
+        assert engine._models["m"].keeper.child is child
+
+
+async def test_a_request_for_vectors_that_is_given_up_leaves_its_slot(tiny: Path):
+    """The child answers the cancellation, and lives on."""
+    async with running(tiny, stall_s=2.0) as engine:
+        child = engine._models["m"].keeper.child
+        texts = ("word " * 300,) * 200
+        with pytest.raises(EngineTimeoutError):
+            await engine.embed(Embedding("m", texts, 0.2))
+        asked = asyncio.create_task(engine.embed(Embedding("m", texts, 60)))
+        await asyncio.sleep(0.1)
+        asked.cancel()
+        await asyncio.gather(asked, return_exceptions=True)
+        assert (await engine.embed(Embedding("m", ("short",), 5))).vectors
+        assert (engine.running, engine.waiting) == (0, 0)
+        assert engine._models["m"].keeper.child is child
+
+
+async def test_vectors_of_many_texts_hold_up_neither_answers_nor_others_vectors(tiny: Path):
+    """An answer goes on between their steps, and a second request takes its turn."""
+    async with running(tiny) as engine:
+        many = asyncio.create_task(engine.embed(Embedding("m", ("word " * 300,) * 200, 60)))
+        await asyncio.sleep(0.05)
+        await whole(engine, said("Hello"))
+        await engine.embed(Embedding("m", ("short",), 30))
+        assert not many.done()
+        many.cancel()
+        await asyncio.gather(many, return_exceptions=True)
+
+
+@pytest.mark.parametrize("text", ["a" * 200_000 + " b. C. D?", "dr. A " * 40_000 + "?"])
+async def test_a_text_without_sentences_is_cut_into_them_in_time(tiny: Path, text: str):
+    """Whatever is quoted from: the time grows with the text and not with its square."""
+    async with running(tiny, stall_s=10.0) as engine:
+        with pytest.raises(ContextLengthExceededError):
+            await whole(engine, said(text, response_format=ResponseFormat("extractive")))
+
+
+@pytest.mark.parametrize("seed", [-1, 2**32 - 1, 2**32 - 2, 2**63 - 1, 0])
+async def test_every_seed_repeats(tiny: Path, seed: int):
+    """Also the number by which llama.cpp means "any"."""
+    prompt = said("Hello", Sampling(max_tokens=16, temperature=1.0, seed=seed, n=3))
+    async with running(tiny) as engine:
+        first, second = [await answers(ask(engine, prompt)) for _ in range(2)]
+        assert [text for text, _ in first] == [text for text, _ in second]
+
+
+async def test_many_answers_to_one_prompt_hold_up_no_free_slot(tiny: Path):
+    """Beside a long answer, more answers are asked for than there are places: all go on."""
+    async with running(tiny, slots=4, queue=100) as engine:
+        long = ask(engine, said("Hello", ENDLESS), lane="a")
+        await anext(long)
+        many = asyncio.create_task(
+            answers(ask(engine, said("Hi", replace(GREEDY, n=16)), lane="b"))
+        )
+        await asyncio.sleep(0)
+        short = [asyncio.create_task(answers(ask(engine, said("x"), lane=lane))) for lane in "cde"]
+        async with asyncio.timeout(20):
+            await asyncio.gather(many, *short)
+        await long.aclose()
+
+
+async def test_an_empty_prompt_is_refused(tiny: Path):
+    """There is nothing to continue."""
+    async with running(tiny) as engine:
+        with pytest.raises(RequestError):
+            await whole(engine, said("", raw=True))
+        await whole(engine, said("Hello"))
+
+
+async def test_nothing_on_the_pipe_shows_its_texts():
+    """A repr in a log or a traceback names the message and no more."""
+    secret = "Zephyrina"
+    said_so = wire.Said(1, 0, secret, (wire.Logprob(secret.encode(), 0.0, ()),))
+    for message in (
+        wire.Generate(
+            id=1, turns=(wire.Turn("user", secret),), tools=(wire.ToolText(secret),), stop=(secret,)
+        ),
+        wire.Embed(1, (secret,)),
+        wire.Step((said_so,)),
+        said_so,
+        wire.Vectors(1, (secret.encode(),), 1, 0.0),
+    ):
+        assert secret not in repr(message)
+        assert wire.pack(message)

@@ -108,6 +108,38 @@ async def test_a_model_that_answers_is_not_unloaded(three):
         assert loaded(engine) == {"b"}
 
 
+async def test_who_waits_for_room_holds_nobody_else_up(three):
+    """One waits until another is idle; a third, which fits beside it, is loaded meanwhile."""
+    specs = [three[0], three[1], replace(three[2], context=256)]
+    async with running(specs) as engine:
+        a, b, c = (need(engine, name) for name in "abc")
+    assert c < b
+    room = a + b - 1
+    async with running(specs, budget=room) as engine:
+        await whole(engine, "a")
+        stream = engine.generate(Generation("a", ENDLESS, 60))
+        await anext(stream)
+        waiting = asyncio.create_task(whole(engine, "b"))
+        await asyncio.sleep(0.05)
+        async with asyncio.timeout(20):
+            await whole(engine, "c")
+        assert not waiting.done()
+        await stream.aclose()
+        await waiting
+
+
+async def test_models_come_and_go_under_everybody_and_all_are_answered(three):
+    """Room for one and a half, forty requests at random: nobody hangs and nobody is dropped."""
+    async with running(three[:1]) as engine:
+        room = int(need(engine, "a") * 1.5)
+    async with running(three, budget=room, queue=100) as engine:
+        texts = {name: await whole(engine, name) for name in "abc"}
+        order = [name for _ in range(8) for name in "abcab"]
+        async with asyncio.timeout(100):
+            found = await asyncio.gather(*(whole(engine, name) for name in order))
+        assert found == [texts[name] for name in order]
+
+
 async def test_a_model_that_never_fits_is_refused_at_the_start(three):
     """With the numbers; nothing is loaded."""
     engine = LlamaEngine(three, budget=30 * MIB)

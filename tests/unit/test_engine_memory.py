@@ -78,7 +78,8 @@ def test_the_estimate_is_what_loading_takes(tmp_path: Path, shape, context, ubat
     )  # fmt: skip
     took = json.loads(done.stdout)
     told = estimate(header_of(path), context, ubatch, sequences=sequences, outputs=sequences)
-    assert took["rss"] <= told.total <= took["rss"] + 15 * MIB
+    without = told.total - told.vectors  # nobody has asked for any
+    assert took["rss"] <= without <= took["rss"] + 15 * MIB
     assert took["KV buffer"] <= told.kv / MIB <= took["KV buffer"] * 1.1
     assert took["compute buffer"] * 0.98 <= told.compute / MIB <= took["compute buffer"] * 1.75
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
@@ -64,7 +65,8 @@ class Grammars:
             SettingsError: the kernel grants no wall and the settings do not waive it.
             EngineError: the compiler could not be started.
         """
-        draft = write(prompt, placeholders, dialect)
+        # Off the loop: a long prompt has many facts, and a large schema many nodes.
+        draft = await asyncio.to_thread(write, prompt, placeholders, dialect)
         if draft is None:
             return None
         for param, checks in draft.checks:
