@@ -17,8 +17,16 @@ from tests.running import Gateway
 ANSWER = 64  # tokens
 CHARACTERS = {100: 260, 1000: 3000}  # of a note, by the tokens that it comes to, roughly
 SLOTS = 8
-# The last one lets idle threads sleep, which helps where client and server share the cores.
-VARIANTS = ((), ("--kv-unified",), ("-fa", "off"), ("--kv-unified", "OMP_WAIT_POLICY=passive"))
+# Idle threads that sleep, or spin for a moment only, help where client and server share the cores.
+# The last one is how the gateway's own child runs.
+VARIANTS = (
+    (),
+    ("--kv-unified",),
+    ("-fa", "off"),
+    ("--kv-unified", "OMP_WAIT_POLICY=passive"),
+    ("GOMP_SPINCOUNT=3000",),
+    ("-fa", "off", "GOMP_SPINCOUNT=3000"),
+)
 WARM_UP = 2  # requests for each client
 Targets = tuple[float, float] | None
 """Bar and reach."""
