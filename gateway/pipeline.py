@@ -66,7 +66,7 @@ from gateway.policy.decide import PolicySet, admit, decide
 from gateway.policy.model import digest_of
 from gateway.protect import Decide, Protected, Protector
 from gateway.recorder import Complaint, Recorder
-from gateway.routing.choose import EMBEDDINGS, choose
+from gateway.routing.choose import AUTO, EMBEDDINGS, choose
 from gateway.routing.intent import classify
 
 log = structlog.get_logger()
@@ -238,12 +238,13 @@ class Pipeline:
     def _choose(self, case: Case, wanted: frozenset[str]) -> Route:
         prompt = case.prompt
         last = next((m.content for m in reversed(prompt.messages) if m.role == "user"), None)
-        length = len(evidence.transcript(prompt))
-        if EMBEDDINGS in wanted:  # each text by itself
+        length, default = len(evidence.transcript(prompt)), self._parts.default_model
+        if EMBEDDINGS in wanted:  # each text by itself, and not by the model that answers chats
             length = max(len(message.content or "") for message in prompt.messages)
+            default = AUTO
         return choose(
             self._parts.engine.models(),
-            requested=case.ask.model or self._parts.default_model,
+            requested=case.ask.model or default,
             constraints=self._constraints(case),
             prompt_tokens_estimate=length // _CHARACTERS_A_TOKEN,
             max_tokens=prompt.sampling.max_tokens,

@@ -25,7 +25,7 @@ from typing import Literal
 from gateway.domain import Chunk, Decoding, FinishReason, ModelCard, Prompt, Usage
 from gateway.engine import translate, wire
 from gateway.engine.constrain.dialects import CallReader
-from gateway.engine.constrain.grammar import Grammar, Grammars
+from gateway.engine.constrain.grammar import JSON_KINDS, Grammar, Grammars
 from gateway.engine.keeper import Keeper, Limits
 from gateway.engine.loading import Loader
 from gateway.engine.memory import budget_bytes
@@ -197,6 +197,8 @@ def _read(chunk: Chunk, reader: CallReader) -> Chunk:
     rest, calls = reader.finish()
     called = bool(calls) and chunk.finish is FinishReason.STOP
     finish = FinishReason.TOOL_CALLS if called else chunk.finish
+    if reader.calling and not calls:
+        finish = FinishReason.LENGTH  # a stop sequence cut the call: it is not whole
     return replace(chunk, text=text + rest, tool_calls=calls if called else (), finish=finish)
 
 
@@ -209,17 +211,42 @@ def check_prompt(prompt: Prompt, keeper: Keeper) -> None:
     """Refuse what this model cannot do, rather than ignore it.
 
     Raises:
-        UnsupportedParameterError: anything but text, of an answer that only quotes; any answer, of
-            a model that only gives vectors.
+        UnsupportedParameterError: naming the parameter.
     """
     if any(not card.writes for card in keeper.cards):
         raise UnsupportedParameterError("This model only gives vectors.", param="model")
-    if not _quotes(prompt, keeper):
-        return
+    kind, choice = prompt.response_format.kind, prompt.tool_choice
+    tools = bool(prompt.tools) and choice != "none"
+    if _quotes(prompt, keeper):
+        _check_quoting(prompt)
+    elif tools and kind == "grounded":
+        raise UnsupportedParameterError(
+            "A grounded answer calls no tools: their arguments would not be held.", param="tools"
+        )
+    forced = tools and choice not in (None, "auto")
+    if prompt.stop and (forced or kind in JSON_KINDS):
+        raise UnsupportedParameterError(
+            "A stop sequence could cut JSON in two: leave it out here.", param="stop"
+        )
+
+
+def _check_quoting(prompt: Prompt) -> None:
+    """Raises: UnsupportedParameterError: what has no meaning where sentences are chosen."""
     if prompt.tools or prompt.tool_choice not in (None, "auto", "none"):
         param = "tools" if prompt.tools else "tool_choice"
         raise UnsupportedParameterError("An answer that only quotes calls no tools.", param=param)
-    if prompt.response_format.kind not in ("text", "extractive", "grounded"):
+    if prompt.response_format.kind in JSON_KINDS:
         raise UnsupportedParameterError(
             "An answer that only quotes is no JSON.", param="response_format"
         )
+    sampling = prompt.sampling
+    for param, neutral in (
+        ("logprobs", sampling.logprobs is None),
+        ("logit_bias", not sampling.logit_bias),
+        ("frequency_penalty", not sampling.frequency_penalty),
+        ("presence_penalty", not sampling.presence_penalty),
+    ):
+        if not neutral:
+            raise UnsupportedParameterError(
+                "An answer that only quotes is made of sentences, not of tokens.", param=param
+            )

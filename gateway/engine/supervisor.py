@@ -49,7 +49,7 @@ class Supervisor:
         self, spec: ModelSpec, adapters: Sequence[ModelSpec], isolation: str, limits: Limits
     ) -> None:
         self.keeper = Keeper(spec, adapters, isolation, limits, self._pump)
-        ahead = min(_AHEAD, limits.queue)
+        ahead = min(_AHEAD, limits.queue // 4)  # they wait in no lane
         self._slots, self._most = limits.slots, limits.slots + ahead
         self._stall_s = limits.stall_s
         self._lanes: Lanes[_Request] = Lanes(limits.queue - ahead)

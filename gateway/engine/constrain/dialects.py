@@ -79,6 +79,11 @@ class CallReader:
         self._calling = False
         self._begun = False  # text that is no call has been seen
 
+    @property
+    def calling(self) -> bool:
+        """Whether a call has begun."""
+        return self._calling
+
     def feed(self, text: str) -> str:
         """Return the content that can no longer turn out to be a call."""
         self._held += text
