@@ -39,8 +39,8 @@ class Loader:
         """
         await asyncio.gather(*(model.keeper.inspect() for model in self._models.values()))
         left, first = self._budget, []
-        for model in self._models.values():
-            check_fits(model.keeper.need, self._budget)
+        for name, model in self._models.items():
+            check_fits(name, model.keeper.need, self._budget)
             if model.keeper.need.total <= left:
                 left -= model.keeper.need.total
                 first.append(model)

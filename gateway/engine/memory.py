@@ -140,7 +140,7 @@ def machine_bytes(own: Path = _OWN_CGROUP, groups: Path = _CGROUPS) -> int:
     return least
 
 
-def check_fits(wanted: Estimate, budget: int) -> None:
+def check_fits(name: str, wanted: Estimate, budget: int) -> None:
     """Refuse a model that does not fit even alone.
 
     Raises:
@@ -150,8 +150,9 @@ def check_fits(wanted: Estimate, budget: int) -> None:
         parts = (wanted.weights, wanted.kv + wanted.vectors, wanted.compute, wanted.other)
         weights, kv, compute, other = (_mib(part) for part in parts)
         raise MemoryRefusedError(
-            f"The model needs about {_mib(wanted.total)} MiB ({weights} weights, {kv} cache, "
-            f"{compute} computing, {other} else) and engine.memory_mib allows {budget // MIB}."
+            f"The model {name} needs about {_mib(wanted.total)} MiB ({weights} weights, "
+            f"{kv} cache, {compute} computing, {other} else) and engine.memory_mib allows {budget // MIB}: "
+            "raise it, or lower engine.slots or the model's context."
         )
 
 

@@ -60,6 +60,8 @@ def copy_model(
             flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
             with os.fdopen(os.open(part, flags, 0o600), "r+b") as copy:
                 header, digest = _fill(copy, original, kind)
+        if base is None and new.context > header.context:
+            raise SettingsError(f"The model's own context is {header.context} tokens, no more.")
         if base is not None:
             with base.spec.path.open("rb") as file:
                 check_adapter(header, read_header(file, base.spec.path.stat().st_size))
@@ -79,9 +81,9 @@ def copy_model(
 
 def _look(file: BinaryIO, kind: Kind) -> None:
     header = read_header(file, os.fstat(file.fileno()).st_size)
+    file.seek(0)
     if header.kind is not kind:
         check_file(file, None, kind)  # says why not
-    file.seek(0)
 
 
 def _fill(copy: BinaryIO, original: BinaryIO, kind: Kind) -> tuple[GgufHeader, str]:

@@ -135,6 +135,25 @@ def verify_model(home: Path, name: str) -> ModelRecord:
     return record
 
 
+def _check_new(new: NewModel) -> None:
+    """Raises: SettingsError: something that no model can have, or this one cannot."""
+    if new.name in RESERVED:
+        raise SettingsError("This name is reserved: it leaves the choice to the gateway.")
+    if not NAME.fullmatch(new.name) or new.name.endswith(".gguf"):
+        raise SettingsError("A model's name is letters, digits, dots, dashes and underscores.")
+    if new.base and (new.context or new.decoding is not None):
+        raise SettingsError("An adapter has the context and the decoding of its base.")
+    if not new.base and new.scale != 1:
+        raise SettingsError("A scale is an adapter's: name its base, too.")
+    if not all(map(_TAG.fullmatch, new.tags)) or new.tags & SIZE_CLASSES:
+        raise SettingsError(
+            "A tag is small letters, digits, dots, colons, dashes and underscores, and no size: "
+            f"{', '.join(sorted(SIZE_CLASSES))} are told from the file."
+        )
+    if not 0 < new.scale <= MAX_SCALE:
+        raise SettingsError(f"An adapter's scale is above 0 and at most {MAX_SCALE:g}.")
+
+
 def add_model(home: Path, path: Path, new: NewModel) -> ModelRecord:
     """Check a GGUF file, copy it into ``home`` and record it. All or nothing.
 
@@ -143,15 +162,7 @@ def add_model(home: Path, path: Path, new: NewModel) -> ModelRecord:
         UnknownModelError: no model has the base's name.
         SettingsError: a bad or taken name, a bad tag, or the home cannot be written.
     """
-    if not NAME.fullmatch(new.name) or new.name in RESERVED or new.name.endswith(".gguf"):
-        raise SettingsError("A model's name is letters, digits, dots, dashes and underscores.")
-    if not all(map(_TAG.fullmatch, new.tags)) or new.tags & SIZE_CLASSES:
-        raise SettingsError(
-            "A tag is small letters, digits, dots, colons, dashes and underscores, and no size: "
-            f"{', '.join(sorted(SIZE_CLASSES))} are told from the file."
-        )
-    if not 0 < new.scale <= MAX_SCALE:
-        raise SettingsError(f"An adapter's scale is above 0 and at most {MAX_SCALE:g}.")
+    _check_new(new)
     folder = home / FOLDER
     with locked(folder):
         records = list_models(home)

@@ -94,9 +94,9 @@ def test_an_adapter_takes_its_weights_in_the_child_of_its_base(tmp_path: Path):
 def test_a_model_that_does_not_fit_is_refused_with_the_numbers():
     """Each part is named, so that an operator sees what to change."""
     need = Estimate(900 * MIB, 100 * MIB, 20 * MIB, 50 * MIB)
-    check_fits(need, 1070 * MIB)
+    check_fits("m", need, 1070 * MIB)
     with pytest.raises(MemoryRefusedError) as refused:
-        check_fits(need, 1069 * MIB)
+        check_fits("m", need, 1069 * MIB)
     for number in ("1070", "900 weights", "100 cache", "20 computing", "50 else", "1069"):
         assert number in refused.value.message
 

@@ -20,6 +20,7 @@ from gateway.engine.models import (
 )
 from gateway.errors import ModelFileError, SettingsError, UnknownModelError
 from gateway.settings import EngineSettings, Settings
+from tests.sizedmodel import ABOUT_1M, write_adapter
 from tests.tinymodel import write_tiny_gguf
 
 ADDED = "2026-11-22"
@@ -155,3 +156,18 @@ def test_no_model_at_all_is_an_error(home: Path):
     settings = Settings(engine=EngineSettings(bundled_model=False))
     with pytest.raises(SettingsError):
         engines(settings, home)
+
+
+def test_what_does_not_apply_to_a_file_is_refused_by_name(home: Path, gguf: Path, tmp_path: Path):
+    """A context beyond the file's, a scale of no adapter, a reserved name, an adapter alone."""
+    adapter = write_adapter(tmp_path / "a.gguf", ABOUT_1M)
+    for path, new, words in (
+        (gguf, NewModel("m", ADDED, context=10**6), "own context"),
+        (gguf, NewModel("m", ADDED, scale=2.0), "adapter"),
+        (gguf, NewModel("auto", ADDED), "reserved"),
+        (adapter, NewModel("m", ADDED), "--adapter-of"),
+    ):
+        with pytest.raises((ModelFileError, SettingsError)) as caught:
+            add_model(home, path, new)
+        assert words in caught.value.message
+    assert list_models(home, bundled=False) == ()
