@@ -15,8 +15,10 @@ from hypothesis import strategies as st
 from gateway.domain import Message, Prompt, ResponseFormat
 from gateway.engine.constrain.dialects import HERMES
 from gateway.engine.constrain.grammar import write
+from gateway.engine.constrain.grounded import MAX_CHARACTERS
 from gateway.engine.constrain.units import CURRENCIES, SIGNS, UNITS
 from gateway.engine.constrain.vocabulary import Vocabulary
+from gateway.errors import RequestError
 from tests.constraining import END, accepts, allowed, vocabulary
 
 PLACEHOLDERS = ("<PERSON_1>", "<DATE_TIME_1>", "<PERSON_1_2>")
@@ -261,3 +263,10 @@ def test_a_long_prompt_can_be_quoted_too():
         assert constraint.mask()[byte // 8] >> byte % 8 & 1 or constraint.allows(byte)
         assert constraint.accept(byte)
     assert constraint.may_end
+
+
+def test_a_prompt_that_is_far_too_long_is_refused_unread():
+    """One word of a megabyte is one span of one word: only its length tells."""
+    with pytest.raises(RequestError, match="too long") as raised:
+        grammar("x" * (MAX_CHARACTERS + 1))
+    assert raised.value.param == "response_format"

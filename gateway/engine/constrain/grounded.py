@@ -27,6 +27,7 @@ from gateway.errors import RequestError
 
 MAX_WORDS: Final = 60_000  # of all spans together
 MAX_CHAINS: Final = 8_000
+MAX_CHARACTERS: Final = 16 * MAX_WORDS  # looked at first: reading takes seconds for a megabyte
 
 _QUOTED_ROLES: Final = frozenset(["system", "developer", "user", "tool"])
 """Whose texts hold facts. What the model itself said before is no source for what it says now."""
@@ -71,10 +72,16 @@ def rules(prompt: Prompt, placeholders: frozenset[str]) -> str:
         for message in prompt.messages
         if message.role in _QUOTED_ROLES and message.content
     ]
+    if sum(map(len, texts)) > MAX_CHARACTERS:
+        raise _too_long()
     facts = read(texts, placeholders)
     if len(facts.chains) > MAX_CHAINS or sum(map(len, facts.spans)) > MAX_WORDS:
-        raise RequestError("The prompt is too long for a grounded answer.", param="response_format")
+        raise _too_long()
     return "\n".join([_common(), _place(facts), _fact(facts.chains), _quote(facts.spans)]) + "\n"
+
+
+def _too_long() -> RequestError:
+    return RequestError("The prompt is too long for a grounded answer.", param="response_format")
 
 
 def _common() -> str:
