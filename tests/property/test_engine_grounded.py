@@ -15,8 +15,10 @@ from hypothesis import strategies as st
 from gateway.domain import Message, Prompt, ResponseFormat
 from gateway.engine.constrain.dialects import HERMES
 from gateway.engine.constrain.grammar import write
+from gateway.engine.constrain.grounded import MAX_CHARACTERS
 from gateway.engine.constrain.units import CURRENCIES, SIGNS, UNITS
 from gateway.engine.constrain.vocabulary import Vocabulary
+from gateway.errors import RequestError
 from tests.constraining import END, accepts, allowed, vocabulary
 
 PLACEHOLDERS = ("<PERSON_1>", "<DATE_TIME_1>", "<PERSON_1_2>")
@@ -60,9 +62,15 @@ prompts = st.lists(st.tuples(fragments, st.sampled_from([" ", "", " ", "\n"])), 
 
 
 def grammar(*texts: str) -> str:
+    return stating(texts, PLACEHOLDERS)
+
+
+def stating(
+    texts: Sequence[str], placeholders: Sequence[str] = ("<MRN_1>", "<PHONE_1>", "<PERSON_1>")
+) -> str:
     messages = tuple(Message("user", text) for text in texts)
     asked = Prompt(messages, response_format=ResponseFormat("grounded"))
-    draft = write(asked, frozenset(PLACEHOLDERS), HERMES)
+    draft = write(asked, frozenset(placeholders), HERMES)
     assert draft is not None
     return draft.grammar.text
 
@@ -117,9 +125,10 @@ def complaints(answer: str, texts: Sequence[str]) -> list[str]:
         edges = [r"(?<!\w)" * span[:1].isalnum(), r"(?!\w)" * span[-1:].isalnum()]
         if not any(re.search(edges[0] + re.escape(span) + edges[1], text) for text in sources):
             wrong.append(found.group())
-    free = joined(QUOTED.sub(" ; ", free))
-    wrong += re.findall(r"[\"“”„«»‹›]", free)
-    return wrong + misquoted(free, [joined(text) for text in texts])
+    wrong += re.findall(r"[\"“”„«»‹›]", QUOTED.sub(" ; ", free))
+    # A placeholder is part of a number, date or code that it touches.
+    touched = joined(QUOTED.sub(" ; ", HOLE.sub("Ж", answer)))
+    return wrong + misquoted(touched, [joined(HOLE.sub("Ж", text)) for text in texts])
 
 
 def misquoted(free: str, sources: Sequence[str]) -> list[str]:
@@ -261,3 +270,77 @@ def test_a_long_prompt_can_be_quoted_too():
         assert constraint.mask()[byte // 8] >> byte % 8 & 1 or constraint.allows(byte)
         assert constraint.accept(byte)
     assert constraint.may_end
+
+
+def test_a_prompt_that_is_far_too_long_is_refused_unread():
+    """One word of a megabyte is one span of one word: only its length tells."""
+    with pytest.raises(RequestError, match="too long") as raised:
+        grammar("x" * (MAX_CHARACTERS + 1))
+    assert raised.value.param == "response_format"
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        "<MRN_1><PHONE_1>",
+        "-<MRN_1>",
+        "<MRN_1> mg",
+        "<MRN_1>mg",
+        "<MRN_1>81",
+        "<MRN_1> <PHONE_1>",
+        "$<MRN_1>",
+        "81*81",
+        "81|81",
+        "(81)(81)",
+        "-(81)",
+        "-(<MRN_1>)",
+        "<MRN_1>*<MRN_1>",
+        "🔟 mg",
+        "💯",
+        "🔞",
+        "㋀",
+        "81٪",
+        "81‱",
+        "81؉",
+        "81″",
+        "81′",
+        "81 mg / kg",
+        "81 mg /kg",
+        "81 mg/ kg",
+        "(81 mg) / kg",
+        "**81** kg",
+    ],
+)
+def test_no_number_is_made_of_facts_side_by_side(answer: str):
+    """Placeholders are facts: restored, what touches them would read as another number or unit."""
+    assert not accepts(stating(["<MRN_1>; <PHONE_1>; 81 mg"]), answer)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        "<MRN_1>, <PHONE_1>",
+        "- <MRN_1>",
+        "(<MRN_1>)",
+        "**<MRN_1>**: <PHONE_1>'s",
+        "l'<PERSON_1>",
+        "81 / 81",
+        "| 81 mg | <MRN_1> |",
+        "(81 mg) (<MRN_1>)",
+        "✓ 81 mg",
+        "81 mg, kg",
+    ],
+)
+def test_facts_stand_in_sentences_lists_and_tables(answer: str):
+    """What people write around a fact is no other fact."""
+    assert accepts(stating(["<MRN_1>; <PHONE_1>; <PERSON_1>; 81 mg"]), answer)
+
+
+@pytest.mark.parametrize(
+    "text", ["-<MRN_1>", "<MRN_1> mg", "<MRN_1><PHONE_1>", "<MRN_1>/<PHONE_1>"]
+)
+def test_what_stands_beside_a_placeholder_in_the_prompt_may_be_said(text: str):
+    """A sign or a unit at a placeholder is one of the prompt's facts; so is the placeholder."""
+    rules = stating([f"It is {text} today"])
+    assert accepts(rules, f"Yes, {text}.")
+    assert accepts(rules, "Yes, <MRN_1>.")

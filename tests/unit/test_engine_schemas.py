@@ -233,6 +233,15 @@ def test_what_is_too_large_is_refused(schema: object):
         grammar(schema)
 
 
+def test_more_placeholders_than_any_grammar_is_made_for_are_refused():
+    """A prompt with tens of thousands of masked values is the request's error."""
+    many = frozenset(f"<ID_{number}>" for number in range(16_385))
+    asked = Prompt((), response_format=ResponseFormat("json_object"))
+    with pytest.raises(RequestError, match="too many") as raised:
+        write(asked, many, HERMES)
+    assert raised.value.param == "response_format"
+
+
 @pytest.mark.parametrize(
     ("pattern", "common"),
     [

@@ -19,7 +19,7 @@ from gateway.engine.constrain.dialects import (
     Dialect,
     dialect_of,
 )
-from gateway.engine.constrain.grammar import write
+from gateway.engine.constrain.grammar import MAX_DEPTH, write
 from gateway.errors import RequestError, UnsupportedParameterError
 from tests import constraining
 from tests.constraining import accepts
@@ -196,6 +196,16 @@ def test_tools_and_a_format_hold_together(dialect: Dialect):
     assert accepts(text, '{"a": 1}')
     assert accepts(text, call)
     assert not accepts(text, "Nothing.")
+
+
+@pytest.mark.parametrize("dialect", [HERMES, MISTRAL, DESCRIBED], ids=lambda one: one.name)
+def test_json_beside_tools_nests_no_deeper_than_json_alone(dialect: Dialect):
+    """Tools that may be called do not lift the limit on an answer's depth."""
+    text = grammar(prompt(response_format=ResponseFormat("json_object")), dialect)
+    inside = MAX_DEPTH - 1
+    assert accepts(text, '{"a": ' + "[" * inside + "]" * inside + "}")
+    assert not accepts(text, '{"a": ' + "[" * MAX_DEPTH, whole=False)
+    assert accepts(text, spelled(dialect, ("stop", "{}")))
 
 
 def test_tools_that_may_not_be_called_or_are_not_there():

@@ -22,16 +22,17 @@ def required(dialect: Dialect, call: str, *, parallel: bool, depth: int) -> Enve
     return _envelope(dialect, rules, rules, depth)
 
 
-def optional(dialect: Dialect, call: str, *, parallel: bool, answer: str) -> Envelope:
+def optional(dialect: Dialect, call: str, *, parallel: bool, answer: str, depth: int) -> Envelope:
     """Calls, or another answer.
 
     ``answer``: rules that define ``answer``, which never begins as a call does; "": free text
     without the opening marker, and calls behind it if the dialect has one.
+    ``depth``: of ``answer``, and of calls in its place; 0 where it is text.
     """
     rules = _rules(dialect, call, parallel=parallel)
     if answer:
         rules = f"start: answer | calls\n{answer}\n{rules}"
-        return _envelope(dialect, rules, rules, 0)
+        return _envelope(dialect, rules, rules, depth)
     if not dialect.opening:
         # A call begins with a brace; text that did would be read as one.
         rules = f"start: text | calls\ntext: /([^{{\\s](?s:.*))?/\n{rules}"

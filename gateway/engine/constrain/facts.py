@@ -20,11 +20,14 @@ from gateway.engine.constrain.units import CURRENCIES, SIGNS, UNITS
 MAX_FACT: Final = 96  # characters; a longer run can be quoted, not used
 _MAX_CHAIN: Final = 6
 
+# While a text is read, each placeholder is one character of a private plane: a number like others.
+_FIRST: Final = 0xF0000
 # \p{N}: digits of any script, fractions, superscripts, roman numerals that are one character.
-_ALNUM: Final = r"[\p{L}\p{M}\p{N}_]"
+_N: Final = r"\p{N}\U000f0000-\U0010fffd"
+_ALNUM: Final = rf"[\p{{L}}\p{{M}}{_N}_]"
 _JOINERS: Final = r"\-\u2010\u2011\u2012\u2013\u2014\u2212./'\u2019\u00b7\\"
 _DIGIT_JOINERS: Final = r":,+*\u00d7^=~@#&"
-_RUN: Final = rf"{_ALNUM}+(?:(?:[{_JOINERS}]|(?<=\p{{N}})[{_DIGIT_JOINERS}](?=\p{{N}})){_ALNUM}+)*"
+_RUN: Final = rf"{_ALNUM}+(?:(?:[{_JOINERS}]|(?<=[{_N}])[{_DIGIT_JOINERS}](?=[{_N}])){_ALNUM}+)*"
 _GROUPED: Final = (
     r"\p{Nd}{1,3}(?:[ \u00a0\u202f]\p{Nd}{3})+(?:[.,]\p{Nd}+)?"
     rf"(?![{_JOINERS}{_DIGIT_JOINERS}]?{_ALNUM})"
@@ -33,14 +36,15 @@ _MINUS: Final = r"\-\u2212\u2013"
 _NOTE: Final = r"[§#№~≈≥≤>=]"  # before a number it changes the meaning, and belongs to it
 _SIGN: Final = rf"{_NOTE}?[{_MINUS}+±]?[{re.escape(CURRENCIES)}]?"
 _LINK: Final = regex.compile(
-    rf"(?:{_NOTE}(?={_SIGN}\p{{N}}))?"
-    rf"(?:(?<![\p{{L}}\p{{M}}\p{{N}}_.,/:)\]])[{_MINUS}+±](?=[{re.escape(CURRENCIES)}]?\p{{N}}))?"
-    rf"(?:[{re.escape(CURRENCIES)}](?=\p{{N}}))?(?:{_GROUPED}|{_RUN})|[{re.escape(SIGNS)}](?:(?=\p{{L}}){_RUN})?"
+    rf"(?:{_NOTE}(?={_SIGN}[{_N}]))?"
+    rf"(?:(?<![\p{{L}}\p{{M}}{_N}_.,/:)\]])[{_MINUS}+±](?=[{re.escape(CURRENCIES)}]?[{_N}]))?"
+    rf"(?:[{re.escape(CURRENCIES)}](?=[{_N}]))?(?:{_GROUPED}|{_RUN})|[{re.escape(SIGNS)}](?:(?=\p{{L}}){_RUN})?"
 )
-_DIGIT: Final = regex.compile(r"\p{N}")
-_UNSIGNED: Final = regex.compile(rf"{_NOTE}?[+±]?[{re.escape(CURRENCIES)}]?(?=[{_MINUS}]?\p{{N}})")
+_PRIVATE: Final = re.compile(r"[\U000f0000-\U0010fffd]")
+_DIGIT: Final = regex.compile(rf"[{_N}]")
+_UNSIGNED: Final = regex.compile(rf"{_NOTE}?[+±]?[{re.escape(CURRENCIES)}]?(?=[{_MINUS}]?[{_N}])")
 _NUMBER_AND_UNIT: Final = regex.compile(
-    rf"({_SIGN}(?:\p{{N}}[\p{{N}}.,]*)?\p{{N}})-?(\p{{L}}[\p{{L}}\p{{M}}]*(?:[/·.^-].*)?)"
+    rf"({_SIGN}(?:[{_N}][{_N}.,]*)?[{_N}])-?(\p{{L}}[\p{{L}}\p{{M}}]*(?:[/·.^-].*)?)"
 )
 _HEAD: Final = regex.compile(r"[\p{L}\p{M}_'\u2019]+")
 _GAP: Final = regex.compile(r"[ \t\u00a0\u202f]*")
@@ -73,11 +77,18 @@ def read(texts: Sequence[str], placeholders: frozenset[str]) -> Facts:
     """Collect the facts of ``texts``, each once, in the order of their appearance."""
     known = [one for one in sorted(placeholders) if any(one in text for text in texts)]
     cut = re.compile("|".join(map(re.escape, sorted(known, key=len, reverse=True))) or r"(?!)")
+    stands = {one: chr(_FIRST + number) for number, one in enumerate(known)}
+
+    def restored(link: str) -> str:
+        return _PRIVATE.sub(lambda found: known[ord(found.group()) - _FIRST], link)
+
     chains: dict[Chain, None] = {}
     spans: dict[tuple[str, ...], None] = {}
     for text in texts:
-        for part in cut.split(text):
-            chains |= dict.fromkeys(chain for chain in _chains(part) if _length(chain) <= MAX_FACT)
+        stood = cut.sub(lambda found: stands[found.group()], _PRIVATE.sub("\ufffd", text))
+        for chain in _chains(stood):
+            if _length(chain) <= MAX_FACT:
+                chains[tuple(restored(link) for link in chain)] = None
         spans |= dict.fromkeys(_spans(text, cut))
     return Facts(tuple(known), tuple(chains), tuple(spans))
 

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from gateway.domain import Tool
 from gateway.engine.constrain.dialects import Dialect
+from gateway.engine.constrain.refusals import refused
 from gateway.engine.constrain.schema import Narrowed, Terms, narrow
 
 # One space or none, and only where JSON is usually spaced: nothing that a model could write on
@@ -106,7 +107,9 @@ class _Schema:
         plain = version(placeholders, admit=False)
         if not placeholders:
             return cls(plain, plain, plain)
-        count = next(step for step in _STAND_IN_STEPS if step >= len(placeholders))
+        count = next((step for step in _STAND_IN_STEPS if step >= len(placeholders)), None)
+        if count is None:
+            raise refused(param, "The prompt holds too many masked values.")
         others = [f"<PLACEHOLDER_{number}>" for number in range(1, count + 1)]
         return cls(plain, version(placeholders, admit=True), version(others, admit=True))
 

@@ -111,7 +111,9 @@ def _written(prompt: Prompt, placeholders: frozenset[str], dialect: Dialect) -> 
             raise UnsupportedParameterError(
                 "This model's tool calls cannot be told from a JSON answer.", param="tools"
             )
-        whole = calling.optional(dialect, form.json, parallel=parallel, answer=answer)
+        whole = calling.optional(
+            dialect, form.json, parallel=parallel, answer=answer, depth=nesting
+        )
     else:
         whole = calling.required(dialect, form.json, parallel=parallel, depth=MAX_DEPTH)
     whole = msgspec.structs.replace(whole, large=large)

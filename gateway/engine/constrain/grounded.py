@@ -1,15 +1,17 @@
 """Answers in free words whose facts all stand in the prompt: a regular language. Pure.
 
 Read from left to right, an answer is words, marks and, only where a reader would take it for one by
-itself (at the beginning, behind white space or an opening bracket), a fact. Behind a fact no word
-that measures may follow, unless it is part of the fact; nor another digit, sign or joiner. So no
-fact is ever made of parts of others, cut short or given another unit or sign:
+itself (at the beginning, behind white space, or behind opening brackets there), a fact. Behind a
+fact no word that measures may follow before a sentence goes on, unless it is part of the fact; nor
+another digit, sign or joiner. So no fact is ever made of parts of others, cut short or given
+another unit or sign. A placeholder is a fact: what comes back in its place may be a number.
 
     answer  blocks, each from one such place to the next
     WORD    letters, with apostrophes inside or at the end: an apostrophe opens no quotation
     MARK    any other character that is no digit, quotation mark, ``<`` or sign of a unit
     FACT    a chain of ``facts.py``, between two words in exactly the ways it can be spaced
     QUOTE   a span of the prompt between quotation marks, from one boundary of words to another
+    TIED    what leaves a fact and a word behind it one reading ("81 mg / kg"); a STOP ends it
     OTHER   a word that is no unit, nor one under stray accents: the only kind behind a fact
 """
 
@@ -27,6 +29,7 @@ from gateway.errors import RequestError
 
 MAX_WORDS: Final = 60_000  # of all spans together
 MAX_CHAINS: Final = 8_000
+MAX_CHARACTERS: Final = 16 * MAX_WORDS  # looked at first: reading takes seconds for a megabyte
 
 _QUOTED_ROLES: Final = frozenset(["system", "developer", "user", "tool"])
 """Whose texts hold facts. What the model itself said before is no source for what it says now."""
@@ -34,11 +37,14 @@ _QUOTED_ROLES: Final = frozenset(["system", "developer", "user", "tool"])
 # Not the letters that stand for others (full-width, mathematical), nor a mark without its letter,
 # nor what nobody sees: "81", a joiner without width and "g" would read as a number and its unit.
 _LETTER: Final = r"[[\p{L}_]--[\uff21-\uff5a\u2100-\u214f\u{1d400}-\u{1d7ff}]]"
-_UNSEEN: Final = r"\p{L}\p{M}\p{N}\p{C}\p{Sc}_\u2100-\u214f\u3300-\u33ff\uff05\ufe6a"
+_UNSEEN: Final = r"\p{L}\p{M}\p{N}\p{C}\p{Sc}_\p{So}\u2100-\u214f\u3300-\u33ff\uff05\ufe6a"
 _APOSTROPHES: Final = r"'\u2019"
 _SPACE: Final = r" \t\u00a0\u202f"
 _PAIRS: Final = ('""', "“”", "„“", "„”", "»«", "‹›")  # noqa: RUF001
-_OPENERS: Final = r"(\[{*|"
+_SHOWN: Final = "©®✓✔✗✘✅❌⚠★☆●■▶"
+"""Symbols that show no number. Of the others some do, and every version of Unicode brings more."""
+_OPENERS: Final = r"(\[{*"
+_STOPS: Final = ",.;:!?…"
 _MARKS: Final = "\"“”„‟«»‹›＂「」『』‘‚'’<＜"  # noqa: RUF001 - look-alikes are meant
 _NOTHING: Final = "/[a&&b]/"  # matches no text
 _GAP = "\0"  # stands for a space in a trie
@@ -47,16 +53,22 @@ _TOUCH = "\1"  # stands for a space or none
 _RULES: Final = r"""
 LETTERS: /LETTER(?:LETTER|\p{M})*/
 WORD: LETTERS (/[APOSTROPHES]/ LETTERS)* /[APOSTROPHES]?/
-OPEN: /[\sOPENERS]/
-BREAK: /[\n\rOPENERS]/
+MARK: /[^UNSEEN\sMARKSSIGNS]|[SHOWN]/
+TIE: /[^UNSEEN\sSTOPSMARKSSIGNS]|[SHOWN]/
+STOP: /[STOPS]/
 GAP: /[SPACE]+/
-MARK: /[^UNSEEN\sOPENERSMARKSSIGNS]/
+TIED: (TIE | GAP)*
+OPEN: /\s[OPENERS]*/
+LINE: /[\n\r][OPENERS]*/
+BRACKET: /[(\[{][OPENERS]*/
 OTHER: WORD & ~/(?i:UNITS)[APOSTROPHES]?/ & ~/(?s:.*)[\p{Latin}\u00b5\u03bc]\p{M}(?s:.*)/
-REST: (MARK | PLACE | WORD)*
-FIRST: (WORD | MARK | PLACE | QUOTE) REST
-AFTER: OTHER ((MARK | PLACE) REST)? | (MARK | PLACE | QUOTE) REST
-BLOCK: OPEN | FIRST OPEN | FACT MARK+ OPEN | FACT MARK* BREAK | FACT GAP BREAK | FACT GAP AFTER OPEN
-ANSWER: BLOCK* (FIRST | FACT MARK* | FACT GAP | FACT GAP AFTER)?
+REST: (MARK | WORD)*
+FIRST: (WORD | MARK | QUOTE) REST
+LINK: GAP BRACKET | TIED TIE GAP /[OPENERS]*/
+FACTS: FACT (LINK FACT)*
+AFTER: TIED STOP MARK* | TIED GAP (TIED OTHER (MARK REST)? | QUOTE REST)
+BLOCK: OPEN | FIRST OPEN | FACTS (TIED LINE | GAP BRACKET | AFTER OPEN)
+ANSWER: /[OPENERS]*/ BLOCK* (FIRST | FACTS (TIED | AFTER))?
 """
 
 
@@ -71,10 +83,16 @@ def rules(prompt: Prompt, placeholders: frozenset[str]) -> str:
         for message in prompt.messages
         if message.role in _QUOTED_ROLES and message.content
     ]
+    if sum(map(len, texts)) > MAX_CHARACTERS:
+        raise _too_long()
     facts = read(texts, placeholders)
     if len(facts.chains) > MAX_CHAINS or sum(map(len, facts.spans)) > MAX_WORDS:
-        raise RequestError("The prompt is too long for a grounded answer.", param="response_format")
+        raise _too_long()
     return "\n".join([_common(), _place(facts), _fact(facts.chains), _quote(facts.spans)]) + "\n"
+
+
+def _too_long() -> RequestError:
+    return RequestError("The prompt is too long for a grounded answer.", param="response_format")
 
 
 def _common() -> str:
@@ -85,6 +103,8 @@ def _common() -> str:
         ("APOSTROPHES", _APOSTROPHES),
         ("OPENERS", _OPENERS),
         ("SPACE", _SPACE),
+        ("SHOWN", _SHOWN),
+        ("STOPS", _STOPS),
         ("MARKSSIGNS", re.escape(_MARKS + SIGNS)),
         ("UNITS", "|".join(sorted(re.escape(unit) for unit in UNITS))),
     ):
@@ -94,7 +114,9 @@ def _common() -> str:
 
 def _place(facts: Facts) -> str:
     known = " | ".join(map(json.dumps, facts.placeholders))
-    return rf"PLACE: ({known}) (/[{_APOSTROPHES}]/ LETTERS?)?" if known else f"PLACE: {_NOTHING}"
+    if not known:
+        return f"PLACE: {_NOTHING}"
+    return rf"PLACE: /(?:(?:[DdLl]|[Qq]u)[{_APOSTROPHES}])?/ ({known}) /(?:[{_APOSTROPHES}]s?)?/"
 
 
 def _quote(spans: Sequence[tuple[str, ...]]) -> str:
@@ -116,14 +138,14 @@ def _quote(spans: Sequence[tuple[str, ...]]) -> str:
 
 def _fact(chains: Sequence[Chain]) -> str:
     if not chains:
-        return f"FACT: {_NOTHING}"
+        return "FACT: PLACE"
     root: _Node = {}
     for chain in chains:
         node = root
         for symbol in _spelled(chain):
             node = node.setdefault(symbol, {})
         node[""] = {}
-    return f"FACT: /{_pattern(root)}/"
+    return f"FACT: PLACE | /{_pattern(root)}/"
 
 
 def _spelled(chain: Chain) -> list[str]:

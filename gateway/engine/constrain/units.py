@@ -10,7 +10,7 @@ from typing import Final
 
 CURRENCIES: Final = "€$£¥¢₹"
 """Signs that may also stand before their number."""
-SIGNS: Final = "%‰°℃℉" + CURRENCIES
+SIGNS: Final = "%‰‱٪؉؊°℃℉′″‴" + CURRENCIES  # noqa: RUF001 - look-alikes are meant
 """Signs that measure. In a grounded answer none of them stands anywhere but at its number."""
 
 _WORDS: Final = """
