@@ -151,7 +151,8 @@ def check_fits(name: str, wanted: Estimate, budget: int) -> None:
         weights, kv, compute, other = (_mib(part) for part in parts)
         raise MemoryRefusedError(
             f"The model {name} needs about {_mib(wanted.total)} MiB ({weights} weights, "
-            f"{kv} cache, {compute} computing, {other} else) and engine.memory_mib allows {budget // MIB}: "
+            f"{kv} cache, {compute} computing, {other} else) and engine.memory_mib allows "
+            f"{budget // MIB}: "
             "raise it, or lower engine.slots or the model's context."
         )
 
