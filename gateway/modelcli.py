@@ -93,6 +93,7 @@ def show_model(name: str, output: Format = Output.JSON) -> None:
         "cache": need.kv,
         "computing": need.compute,
         "other": need.other,
+        "vectors": need.vectors,
         "total": need.total,
     }
     text = "\n".join(f"{key:<16} {_plain(value)}" for key, value in row.items() if key != "card")

@@ -55,7 +55,7 @@ def make_room(wanted_bytes: int, loaded: Iterable[Loaded], budget: int) -> tuple
         excess -= one.size_bytes
     if excess > 0:
         return None
-    for one in tuple(gone):  # a small one that went before a large one may have gone in vain
+    for one in reversed(tuple(gone)):  # a small one that went before a large one may go in vain
         if excess + one.size_bytes <= 0:
             gone.remove(one)
             excess += one.size_bytes

@@ -41,7 +41,7 @@ LONGER = {
     "gateway/api/schemas.py": "every published parameter in one list",
     "gateway/cli.py": "one function a command, each a few lines around an import",
     "gateway/domain.py": "the values that cross parts, read as one vocabulary",
-    "gateway/engine/worker.py": "the child: all that runs behind the wall",
+    "gateway/engine/native.py": "every call of llama.cpp for a sequence, to be read together",
     "gateway/masking/formats.py": "what is read of each format, in one place to check",
     "gateway/pii/mask.py": "one pass over a conversation, whose numbering needs all of it",
     "gateway/pii/presidio/registry.py": "a table of recognizers and when each of them counts",
