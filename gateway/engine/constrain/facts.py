@@ -30,7 +30,7 @@ _DIGIT_JOINERS: Final = r":,+*\u00d7^=~@#&"
 _RUN: Final = rf"{_ALNUM}+(?:(?:[{_JOINERS}]|(?<=[{_N}])[{_DIGIT_JOINERS}](?=[{_N}])){_ALNUM}+)*"
 _GROUPED: Final = (
     r"\p{Nd}{1,3}(?:[ \u00a0\u202f]\p{Nd}{3})+(?:[.,]\p{Nd}+)?"
-    r"(?:[*\u00d7^]\p{Nd}+)*"  # "1 814×10^9" is one number; "72 120/80" are two
+    r"(?:[*\u00d7^]\p{Nd}+)*"  # 1 814 times a power of ten is one number; "72 120/80" are two
     rf"(?![{_JOINERS}{_DIGIT_JOINERS}]?{_ALNUM})"
 )
 _MINUS: Final = r"\-\u2212\u2013"
