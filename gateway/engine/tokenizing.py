@@ -67,7 +67,7 @@ class Desk:
             UnfitError: there is none, or they are more than the context.
         """
         frame = self._model.tokens("", framed=True)
-        tokens = [*frame[:1], *self._model.text(text), *frame[1:]]
+        tokens = [*frame[:1], *self._model.tokens(text), *frame[1:]]
         if not text or len(tokens) > self._model.context:
             raise UnfitError("context")
         return tokens

@@ -108,8 +108,7 @@ class Worker:
         try:
             self._batcher.add(make())
         except (rows.NativeError, UnfitError) as error:
-            unfit = error if isinstance(error, UnfitError) else UnfitError("native")
-            self._refuse(identity, unfit)
+            self._refuse(identity, error)
 
     def _read(self, message: wire.Embed) -> None:
         from gateway.engine import rows  # noqa: PLC0415 - see main
@@ -117,13 +116,14 @@ class Worker:
         try:
             texts = [self._desk.text(text) for text in message.texts]
         except (rows.NativeError, UnfitError) as error:
-            unfit = error if isinstance(error, UnfitError) else UnfitError("native")
-            self._refuse(message.id, unfit)
+            self._refuse(message.id, error)
         else:
             self._texts.append(_Texts(message.id, texts))
 
-    def _refuse(self, identity: int, unfit: UnfitError) -> None:
-        self._channel.send(wire.Step(ended=(wire.Failed(identity, unfit.why),)))
+    def _refuse(self, identity: int, error: Exception) -> None:
+        """Say that a request gets no answer; of llama.cpp's refusals there is nothing to tell."""
+        why = error.why if isinstance(error, UnfitError) else "native"
+        self._channel.send(wire.Step(ended=(wire.Failed(identity, why),)))
 
     def _embed(self) -> None:
         """Go on with one text of one request; between two steps all others have their turn."""
@@ -137,8 +137,7 @@ class Worker:
             done = texts.go_on(self._embedder)
         except (rows.NativeError, UnfitError) as error:
             texts.close()
-            unfit = error if isinstance(error, UnfitError) else UnfitError("native")
-            self._refuse(texts.id, unfit)
+            self._refuse(texts.id, error)
             return
         texts.processor_s += time.process_time() - started
         if not done:

@@ -402,6 +402,29 @@ async def test_a_run_of_letters_ends_nobodys_answer(tmp_path: Path, pre: str):
         assert engine._models["m"].keeper.child is child
 
 
+async def test_a_long_word_that_fits_is_quoted_and_held_to(tmp_path: Path):
+    """Sentences to choose from and texts of a grammar are cut into tokens in parts, too."""
+    path = write_tiny_gguf(
+        tmp_path / "m.gguf", context=120_000, metadata={"tokenizer.ggml.pre": "tekken"}
+    )
+    word = "a" * 40_000
+    schema = {"const": "b" * 40_000}
+    held = ResponseFormat("json_schema", "x", schema=schema)
+    engine = LlamaEngine([replace(spec(path), context=120_000)], limits=Limits(1, threads=2))
+    try:
+        await engine.start()
+        child = engine._models["m"].keeper.child
+        for prompt in (
+            said(f"{word}. So it is. What?", response_format=ResponseFormat("extractive")),
+            said("Hello", replace(GREEDY, max_tokens=3), response_format=held),
+        ):
+            with contextlib.suppress(EngineTimeoutError, RequestError):
+                await answers(ask(engine, prompt, deadline_s=3.0))
+            assert engine._models["m"].keeper.child is child
+    finally:
+        await engine.aclose()
+
+
 async def test_a_request_for_vectors_that_is_given_up_leaves_its_slot(tiny: Path):
     """The child answers the cancellation, and lives on."""
     async with running(tiny, stall_s=2.0) as engine:
