@@ -170,18 +170,16 @@ class Keeper:
         self._child = None
 
     async def _launch(self) -> Child:
+        """Check the recorded digests and start a child on what was checked."""
         with contextlib.ExitStack() as stack:
             file = stack.enter_context(await asyncio.to_thread(_open, self.spec))
-            header, digest = await asyncio.to_thread(check_file, file, self.spec.sha256)
-            own = card(self.spec, header, digest)
-            files, cards = [file], [own]
+            header, _ = await asyncio.to_thread(check_file, file, self.spec.sha256)
+            files = [file]
             for adapter in self._adapters:
                 other = stack.enter_context(await asyncio.to_thread(_open, adapter))
                 found, _ = await asyncio.to_thread(check_file, other, adapter.sha256, Kind.ADAPTER)
                 check_adapter(found, header)
                 files.append(other)
-                cards.append(adapter_card(adapter, found.size_bytes, own))
-            self.cards = tuple(cards)
             descriptors = [one.fileno() for one in files]
             return await Child.start(descriptors, self._load(header), self._isolation, _LOAD_S)
 
