@@ -328,7 +328,6 @@ async def test_text_is_whole_characters_however_tokens_are_cut(tiny: Path):
     raw = b"".join(one.token for chunk in chunks for one in chunk.logprobs)
     text = "".join(chunk.text for chunk in chunks)
     assert text.startswith(raw.decode(errors="replace")[:-4])
-    assert all(chunk.text.encode() for chunk in chunks if chunk.text)
 
 
 # --- vectors ------------------------------------------------------------------------------------
