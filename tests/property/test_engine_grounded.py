@@ -9,7 +9,7 @@ import re
 from collections.abc import Sequence
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from gateway.domain import Message, Prompt, ResponseFormat
@@ -147,7 +147,9 @@ def misquoted(free: str, sources: Sequence[str]) -> list[str]:
             wrong.append(fact)
         unit = UNIT.match(free, found.end())[1]
         if unit and (unit[0] in SIGNS or unit.casefold() in UNITS):
-            pair = re.escape(fact) + r"[ \t\u00a0\u202f]*" + re.escape(unit) + r"(?![^\W\d])"
+            # Letters make another unit of a sign ("°C"), a placeholder after it does not.
+            ends = r"(?![^\W\dЖ])" if unit in SIGNS else r"(?![^\W\d])"
+            pair = re.escape(fact) + r"[ \t\u00a0\u202f]*" + re.escape(unit) + ends
             if not any(re.search(pair, text) for text in sources):
                 wrong.append(fact + unit)
     return wrong
@@ -178,6 +180,8 @@ def written(text: str, rng: random.Random, steps: int) -> str:
 
 
 @given(text=prompts, other=prompts, seed=st.integers(0, 2**32))
+@example(text="", other="7,2 %<PERSON_1> ", seed=15)
+@example(text="", other="/-3.5 °C ", seed=0)
 @settings(max_examples=100, deadline=None)
 def test_nothing_that_is_not_in_the_prompt_is_ever_said(text: str, other: str, seed: int):
     """Random tokens under the mask make no fact and no quotation of their own."""

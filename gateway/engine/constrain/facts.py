@@ -38,7 +38,7 @@ _NOTE: Final = r"[§#№~≈≥≤>=]"  # before a number it changes the meaning
 _SIGN: Final = rf"{_NOTE}?[{_MINUS}+±]?[{re.escape(CURRENCIES)}]?"
 _LINK: Final = regex.compile(
     rf"(?:{_NOTE}(?={_SIGN}[{_N}]))?"
-    rf"(?:(?<![\p{{L}}\p{{M}}{_N}_.,/:)\]])[{_MINUS}+±](?=[{re.escape(CURRENCIES)}]?[{_N}]))?"
+    rf"(?:(?<!{_ALNUM})[{_MINUS}+±](?=[{re.escape(CURRENCIES)}]?[{_N}]))?"
     rf"(?:[{re.escape(CURRENCIES)}](?=[{_N}]))?(?:{_GROUPED}|{_RUN})|[{re.escape(SIGNS)}](?:(?=\p{{L}}){_RUN})?"
 )
 _PRIVATE: Final = re.compile(r"[\U000f0000-\U0010fffd]")
