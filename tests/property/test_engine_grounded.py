@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import random
 import re
+import unicodedata
 from collections.abc import Sequence
 
 import pytest
@@ -78,9 +79,10 @@ def stating(
 # --- an independent reading --------------------------------------------------------------------
 
 HOLE = re.compile(r"<[A-Z_]+(?:_\d+)+>")
+BETWEEN = rf"[:,+*\u00d7^=~@#&{re.escape(CURRENCIES)}]"
 NUMBER = re.compile(
     rf"(?<![\w])[-−–+±]?[{re.escape(CURRENCIES)}]?"
-    r"\w*(?:(?:[-./'’·\\]|(?<=\d)[:,+*\u00d7^=~@#&](?=\d))\w+)*"
+    rf"\w*(?:(?:[-./'’·\\]|(?<=\d){BETWEEN}(?=\d))\w+)*"
 )
 GROUPS = re.compile(
     r"(?<![-\w.,/:])(?<!\d[\u00d7^+*=~@#&])(\d{1,3})((?:[ \u00a0\u202f]\d{3})+)"
@@ -100,9 +102,9 @@ def stands_in(fact: str, text: str) -> bool:
     """Whether ``fact`` stands in ``text`` by itself: not inside a longer number, date or code."""
     before, after = r"(?<!\w)(?<!\w[-‐–—−./'’·\\])", r"(?!\w)(?![-‐–—−./'’·\\]\w)"
     if fact[0].isnumeric():
-        before += r"(?<![-−–])(?<!\d[:,+*×^=~@#&])"
+        before += rf"(?<![-−–])(?<!\d{BETWEEN})"
     if fact[-1].isnumeric():
-        after += r"(?![:,+*×^=~@#&]\d)"
+        after += rf"(?!{BETWEEN}\d)"
     if re.search(before + re.escape(fact) + after, text):
         return True
     # A number directly before its unit is one by itself.
@@ -140,7 +142,7 @@ def misquoted(free: str, sources: Sequence[str]) -> list[str]:
             continue
         whole = TOUCHING.fullmatch(fact)
         if whole and whole[2].casefold() in UNITS:
-            pair = re.escape(whole[1]) + "[ \u00a0\u202f]?" + re.escape(whole[2] + whole[3])
+            pair = re.escape(whole[1]) + "[ \t\u00a0\u202f]*" + re.escape(whole[2] + whole[3])
             if any(re.search(pair + r"(?!\w)", text) for text in sources):
                 fact = whole[1]
         if not any(stands_in(fact, text) for text in sources):
@@ -189,6 +191,8 @@ def test_nothing_that_is_not_in_the_prompt_is_ever_said(text: str, other: str, s
     rules = grammar(text, other)
     for _ in range(3):
         answer = written(rules, rng, 25)
+        if "Cn" in map(unicodedata.category, answer):
+            continue  # letters newer than this Python's tables: the reading here cannot see them
         assert complaints(answer, [text, other]) == []
 
 

@@ -26,7 +26,7 @@ _FIRST: Final = 0xF0000
 _N: Final = r"\p{N}\U000f0000-\U0010fffd"
 _ALNUM: Final = rf"[\p{{L}}\p{{M}}{_N}_]"
 _JOINERS: Final = r"\-\u2010\u2011\u2012\u2013\u2014\u2212./'\u2019\u00b7\\"
-_DIGIT_JOINERS: Final = r":,+*\u00d7^=~@#&"
+_DIGIT_JOINERS: Final = r":,+*\u00d7^=~@#&" + re.escape(CURRENCIES)  # "81€50" is one amount
 _RUN: Final = rf"{_ALNUM}+(?:(?:[{_JOINERS}]|(?<=[{_N}])[{_DIGIT_JOINERS}](?=[{_N}])){_ALNUM}+)*"
 _GROUPED: Final = (
     r"\p{Nd}{1,3}(?:[ \u00a0\u202f]\p{Nd}{3})+(?:[.,]\p{Nd}+)?"
