@@ -265,6 +265,7 @@ def create_app(
             await engine.aclose()
             tally.save()
             pool.shutdown(cancel_futures=True)
+            record.close()
             ledger.close()
             log.info("gateway_stopped")
 

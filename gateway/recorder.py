@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hmac
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -29,6 +29,7 @@ T = TypeVar("T")
 
 _RID_LENGTH = 32
 _OWNER_TAG_BYTES = 8
+_GONE_S = 0.1
 REPORTED = "detection.reported"
 MOST_REPORTS = 32  # of one receipt
 
@@ -72,6 +73,7 @@ class Recorder:
         self._site = site
         self._explanations: _Recent[Mapping[str, object]] = _Recent()
         self._subjects: _Recent[str] = _Recent()
+        self._gone: deque[Case] = deque()
 
     # --- the records of a request -------------------------------------------------------------
 
@@ -138,12 +140,32 @@ class Recorder:
         error.receipt_id = self.receipt_id(case)
 
     def cancelled(self, case: Case) -> None:
-        """As ``failed``, for a client that has gone: nobody is left to wait for durability."""
+        """As ``failed``, for a client that has gone: nobody is left to wait for durability.
+
+        It is put on record a moment later: where many leave at once, their slots are free first.
+        """
         if case.closed:
             return
         case.closed = True
+        if not self._gone:
+            asyncio.get_running_loop().call_later(_GONE_S, self._tell_gone)
+        self._gone.append(case)
+
+    def _tell_gone(self) -> None:
+        """One at a time, so that others have their turn between them."""
+        if self._gone:
+            self._submit_gone(self._gone.popleft())
+        if self._gone:
+            asyncio.get_running_loop().call_soon(self._tell_gone)
+
+    def _submit_gone(self, case: Case) -> None:
         with contextlib.suppress(AuditError):  # the open intent is evidence enough
             self._ledger.submit(self._outcome(case, {"finish": "cancelled"}))
+
+    def close(self) -> None:
+        """Put on record what waits for a moment to be. MUST come before the ledger's."""
+        while self._gone:
+            self._submit_gone(self._gone.popleft())
 
     def _outcome(
         self,

@@ -24,7 +24,7 @@ EMBEDDED: Final = 2048
 """Tokens of a text that becomes a vector, at most."""
 LEAST: Final = 32
 """Tokens of prompts that a step takes on any machine: fewer would cost more than they read."""
-STEP_S: Final = 0.06
+STEP_S: Final = 0.25
 _AT_FIRST: Final = 64
 _MEMORY: Final = 4  # steps that the pace looks back on, about
 
@@ -42,7 +42,8 @@ class Row:
 class Context(Protocol):
     """The sequences of a loaded model: see ``native.Model``."""
 
-    def evaluate(self, rows: Sequence[Row], adapter: int) -> None: ...
+    def evaluate(self, rows: Sequence[Row], adapter: int) -> bool: ...
+    def abandon(self) -> None: ...
     def copy(self, source: int, target: int, count: int) -> bool: ...
     def cut(self, stream: int, count: int) -> bool: ...
 
@@ -102,6 +103,7 @@ class Batcher:
         self._waiting: list[_Sequence] = []
         self._active: list[_Sequence] = []
         self._adapter = -1
+        self._wanted: set[int] = set()
         self._said: list[wire.Said] = []
         self._ended: list[wire.Done | wire.Failed] = []
 
@@ -125,6 +127,15 @@ class Batcher:
         """End all answers of a job; their streams are free for the next step."""
         for sequence in [s for s in (*self._active, *self._waiting) if s.job.id == identity]:
             self._end(sequence, "cancelled")
+
+    def unwanted(self, identity: int) -> None:
+        """A cancellation is on its way. Called by another thread, while a step is evaluated.
+
+        When all of the step is for nobody, it is abandoned: with a large model it takes seconds.
+        """
+        self._wanted.discard(identity)
+        if not self._wanted:
+            self._context.abandon()
 
     def step(self) -> wire.Step:
         """Evaluate one batch; return what was said and which answers ended.
@@ -200,7 +211,10 @@ class Batcher:
         for sequence, count in parts:
             rows += _rows(sequence, count)
         began, started = self._clock(), self._processor()
-        self._context.evaluate(rows, self._adapter)
+        self._wanted = {sequence.job.id for sequence, _ in parts}
+        if not self._context.evaluate(rows, self._adapter):
+            self._take_back(parts)
+            return
         if len(rows) >= LEAST:
             token_s = (self._clock() - began) / len(rows)
             self._token_s += (token_s - self._token_s) / _MEMORY
@@ -222,6 +236,15 @@ class Batcher:
         for sequence, _ in scored:
             if not sequence.pending:
                 self._end(sequence, sequence.decoder.finish)
+
+    def _take_back(self, parts: Sequence[tuple[_Sequence, int]]) -> None:
+        """The batch was abandoned, some of it computed: its answers, all cancelled, end next."""
+        for sequence, _ in parts:
+            stream = sequence.stream
+            assert stream is not None  # noqa: S101 - it is active
+            if not self._context.cut(stream.number, len(stream.tokens)):
+                sequence.pending = [*stream.tokens, *sequence.pending]
+                stream.tokens = []
 
     @staticmethod
     def _decide(sequence: _Sequence, row: int) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
-import select
+import queue
+import threading
+from collections.abc import Callable, Iterator
 
 from gateway.engine import wire
 
@@ -11,12 +13,18 @@ _STDIN, _STDOUT = 0, 1
 
 
 class Channel:
-    """The pipe to the gateway. Single-threaded: it is listened to between two batches."""
+    """The pipe to the gateway. What comes in is read at once, by a thread, and waits in order.
+
+    ``heard`` is called by that thread behind each message, and with None when the gateway is gone.
+    """
 
     def __init__(self) -> None:
-        self._buffer = bytearray()
-        self._poll = select.poll()
-        self._poll.register(_STDIN, select.POLLIN | select.POLLHUP)
+        self._waiting: queue.SimpleQueue[wire.ToChild | Exception] = queue.SimpleQueue()
+        self.heard: Callable[[wire.ToChild | None], None] = lambda _: None
+
+    def listen(self) -> None:
+        """Begin to read. The wall MUST stand: a thread that is there before it stays outside."""
+        threading.Thread(target=self._listen, daemon=True).start()
 
     def send(self, message: wire.FromChild) -> None:
         data = memoryview(wire.pack(message))
@@ -28,25 +36,44 @@ class Channel:
 
         Raises:
             EOFError: the gateway is gone.
+            WireError: it broke the protocol.
         """
-        messages = self._take_all()
-        wait = 0 if messages else within_s
-        while self._poll.poll(None if wait is None else wait * 1000):
-            data = os.read(_STDIN, 1 << 16)
-            if not data:
-                raise EOFError
-            self._buffer += data
-            messages += self._take_all()
-            wait = 0 if messages else within_s
-        return messages
-
-    def _take_all(self) -> list[wire.ToChild]:
         messages: list[wire.ToChild] = []
-        head = wire.HEADER_BYTES
-        while len(self._buffer) >= head:
-            end = head + wire.length(bytes(self._buffer[:head]))
-            if len(self._buffer) < end:
+        try:
+            wait = within_s is None or within_s > 0
+            messages.append(self._taken(self._waiting.get(wait, within_s)))
+            while True:
+                messages.append(self._taken(self._waiting.get_nowait()))
+        except queue.Empty:
+            return messages
+
+    @staticmethod
+    def _taken(message: wire.ToChild | Exception) -> wire.ToChild:
+        if isinstance(message, Exception):
+            raise message
+        return message
+
+    def _listen(self) -> None:
+        try:
+            for message in _messages():
+                self._waiting.put(message)
+                self.heard(message)
+        except (EOFError, OSError, wire.WireError) as error:
+            self._waiting.put(error)
+            self.heard(None)
+
+
+def _messages() -> Iterator[wire.ToChild]:
+    """Raises: EOFError: the gateway is gone."""
+    buffer, head = bytearray(), wire.HEADER_BYTES
+    while True:
+        while len(buffer) >= head:
+            end = head + wire.length(bytes(buffer[:head]))
+            if len(buffer) < end:
                 break
-            messages.append(wire.read_to_child(bytes(self._buffer[head:end])))
-            del self._buffer[:end]
-        return messages
+            yield wire.read_to_child(bytes(buffer[head:end]))
+            del buffer[:end]
+        data = os.read(_STDIN, 1 << 16)
+        if not data:
+            raise EOFError
+        buffer += data

@@ -26,6 +26,7 @@ from gateway.engine.sampler import Sampler
 from gateway.engine.template import Piece
 
 _PART: Final = 2000  # bytes
+_ABANDONED: Final = 2  # what llama_decode returns
 _MIDDLE: Final = range(0x80, 0xC0)  # bytes that begin no character of UTF-8
 
 
@@ -81,9 +82,15 @@ class Model:
         wanted.flash_attn_type = llama.LLAMA_FLASH_ATTN_TYPE_DISABLED
         wanted.no_perf = True
         self.writes = load.writes
+        self._stop = (ctypes.c_byte * 2)()
         if load.writes:
             self._context = self.open(wanted)
             self._memory = llama.llama_get_memory(self._context)
+            # Asked before each of the hundreds of operations of a step. A function of Python's
+            # would take the interpreter's lock each time; strlen() is one of C's that tells of
+            # a byte whether it is set: the length of the string "" is 0, that of "\1" is 1.
+            self._asks = ctypes.cast(ctypes.CDLL(None).strlen, llama.ggml_abort_callback)
+            llama.llama_set_abort_callback(self._context, self._asks, self._stop)
         self._rows = Rows(BATCH)
         self._pieces: dict[int, bytes] = {}
 
@@ -224,19 +231,26 @@ class Model:
 
     # --- sequences ---------------------------------------------------------------------------
 
-    def evaluate(self, rows: Sequence[Row], adapter: int) -> None:
+    def evaluate(self, rows: Sequence[Row], adapter: int) -> bool:
         """Evaluate tokens of any sequences; those of one sequence in the order of positions.
 
         ``adapter`` counts from 0, -1 is none. The logits of a scored row are read with its place in
-        ``rows``, until the next call.
+        ``rows``, until the next call. False: it was abandoned, and some of it is in the streams.
 
         Raises:
             NativeError: llama.cpp refused, or its backend failed.
         """
         if adapter != self._adapter:
             self._use(adapter)
-        if llama.llama_decode(self._context, self._rows.fill(rows)) != 0:
+        self._stop[0] = 0
+        status = llama.llama_decode(self._context, self._rows.fill(rows))
+        if status not in (0, _ABANDONED):
             raise NativeError
+        return status == 0
+
+    def abandon(self) -> None:
+        """End the ``evaluate`` that another thread is in, if there is one, at its next operation."""
+        self._stop[0] = 1
 
     def _use(self, adapter: int) -> None:
         chosen = self._adapters[adapter : adapter + 1] if adapter >= 0 else []

@@ -53,6 +53,14 @@ class Worker:
         self._pool = ThreadPoolExecutor(1)
         self._compiling: dict[int, Future[Job]] = {}
         self._clean = True
+        channel.heard = self._hear
+
+    def _hear(self, message: wire.ToChild | None) -> None:
+        """Called by the channel's thread, while a step may be under way."""
+        if message is None:
+            self._model.abandon()
+        elif isinstance(message, wire.Cancel):
+            self._batcher.unwanted(message.id)
 
     def serve(self) -> None:
         """Answer until the gateway closes the pipe.
@@ -225,6 +233,7 @@ def serve(channel: Channel, raise_wall: Callable[[], str], files: Sequence[int])
     except wall.WallError:
         channel.send(wire.LoadFailed("wall"))
         return
+    channel.listen()
     load = channel.receive(None)[0]
     if not isinstance(load, wire.Load):
         return
