@@ -44,7 +44,7 @@ LEXICON = Path(__file__).parents[2] / "deploy/models/ner/generate/lexicon/en"
 CONTEXT = 4096
 F32, Q8_0 = 0, 8  # ggml_type
 BLOCK = np.dtype([("scale", "<f2"), ("quants", "i1", 32)])
-RECIPE = 2  # raise it when the same shape shall give other bytes
+RECIPE = 3  # raise it when the same shape shall give other bytes
 SPACE = "Ġ"  # how byte-level BPE writes a space
 
 # Most of what is written is one of these.
@@ -58,6 +58,10 @@ SMALL_WORDS = (
     *("other", "some", "such", "only", "also", "two", "three", "four", "each", "both"),
 )
 WORD_LISTS = ("common_word", "words_general", "words_english_a", "words_english_b")
+# Vocabularies hold usual words in capitals, and placeholders are made of such. Masked, the notes of
+# this benchmark have 0.98 to 1.04 of their tokens by the vocabularies of Llama 2 and 3, Qwen, Gemma
+# and Phi that llama.cpp's sources bring along; by ours 1.00, and 1.14 without these words.
+CAPITALS = ("DATE", "TIME", "NAME", "NUMBER", "PERSON", "CODE", "URL", "ID")
 LONGEST_END, ENDS = 4, 1_500
 JSON_MERGES = (("{", '"'), ('"', ":"), ('"', ","), ('"', "}"), (SPACE, '"'), (SPACE, "{"))
 
@@ -120,7 +124,8 @@ def vocabulary(size: int) -> Vocabulary:
     """The bytes, the markers of the template, some JSON, endings, and as many words as fit."""
     known = _words()
     first = [*byte_alphabet(), SYSTEM, USER, ASSISTANT, END]
-    inner = dict(itertools.chain(_merged(JSON_MERGES), _merged(_endings(known))))
+    capitals = itertools.chain.from_iterable(_steps(word[0], word[1:]) for word in CAPITALS)
+    inner = dict(itertools.chain(_merged(JSON_MERGES), _merged(capitals), _merged(_endings(known))))
     room = size - len(first) - len(inner)
     steps = itertools.chain.from_iterable(_steps(SPACE, word) for word in known)
     begun = dict(itertools.islice(dict(_merged(steps)).items(), room))
