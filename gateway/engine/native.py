@@ -243,7 +243,7 @@ class Model:
         if adapter != self._adapter:
             self._use(adapter)
         self._stop[0] = 0
-        status = llama.llama_decode(self._context, self._rows.fill(rows))
+        status: int = llama.llama_decode(self._context, self._rows.fill(rows))
         if status not in (0, _ABANDONED):
             raise NativeError
         return status == 0

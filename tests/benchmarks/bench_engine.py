@@ -3,8 +3,8 @@
 Models with random weights in Q8_0 (``randommodel``); greedy answers of 64 tokens to prompts of
 about 100 and 1,000 tokens that nobody has seen before. The gateway runs as in service: hipaa and
 gdpr in force, detection, masking, guards, both durable records. Client, servers and the engine's
-child are processes of their own, on the same cores for either side; runs alternate and the ratio
-is the middle one of the rounds.
+child are processes of their own, on the same cores for either side; runs alternate, as does who
+comes first, and the ratio is the middle one of the rounds.
 
 Each figure names its concurrency and its model. One with a bar that could not be measured is a
 bar missed, and is listed with the reason. See ``--help`` for a shorter run: only a whole one is
@@ -36,15 +36,15 @@ from tests.tinymodel import write_tiny_gguf
 TINY = "tiny"
 SECTIONS = ("http", "alone", "turns", "formats", "memory", "storm", "growth")
 BARRED = (
-    Case(100, 8, requests=32, rounds=3, speed=(0.90, 1.05), first=(1.1, 0.8)),
-    Case(100, 1, requests=6, rounds=3, speed=(0.90, 1.0)),
+    Case(100, 8, requests=16, rounds=11, speed=(0.90, 1.05), first=(1.1, 0.8)),
+    Case(100, 1, requests=4, rounds=11, speed=(0.90, 1.0)),
 )
-MORE = (Case(100, 16, requests=32, rounds=2), Case(1000, 8, requests=16, rounds=2))
+MORE = (Case(100, 16, requests=32, rounds=3), Case(1000, 8, requests=16, rounds=3))
 SMALL = (
-    Case(100, 8, requests=64, rounds=3),
-    Case(100, 1, requests=12, rounds=2),
-    Case(100, 16, requests=64, rounds=2),
-    Case(1000, 8, requests=24, rounds=2),
+    Case(100, 8, requests=64, rounds=7),
+    Case(100, 1, requests=12, rounds=7),
+    Case(100, 16, requests=64, rounds=3),
+    Case(1000, 8, requests=24, rounds=3),
 )
 
 
@@ -198,7 +198,7 @@ def measure(options: Options, folder: Path) -> Found:
                 model(M125),
                 texts,
                 threads=options.threads,
-                rounds=options.rounds(3),
+                rounds=options.rounds(7),
                 bar=(0.95, 1.0),
             )
             found.take(asyncio.run(told))
