@@ -31,7 +31,8 @@ Randomness = Callable[[int], bytes]
 KEY_BYTES = 32
 NONCE_BYTES = 12
 KEY_ID_BYTES = 16
-_REMEMBERED = 4096
+# Owners whose keys are remembered: a subject comes again for months, a request once more at most.
+_REMEMBERED = {"subject": 4096, "request": 512}
 _LENGTH_BYTES = 4
 _MIN_PADDED = 256
 _MIN_GROUPS = 4
@@ -83,12 +84,14 @@ class KeyRing:
     """The keys that this process sealed with lately: one per (owner, month), by random id.
 
     Who a key belongs to is remembered here and nowhere on disk, so that the key store cannot be
-    searched for a name. A restart, or 4096 other owners, gives the same subject a new key.
+    searched for a name. A restart, or 4096 other subjects, gives the same subject a new key.
     """
 
     def __init__(self, randomness: Randomness) -> None:
         self._randomness = randomness
-        self._known: OrderedDict[tuple[str, str, str], SubjectKey] = OrderedDict()
+        self._known: dict[str, OrderedDict[tuple[str, str], SubjectKey]] = {
+            kind: OrderedDict() for kind in _REMEMBERED
+        }
         self._ids: set[bytes] = set()
         self._durable: set[bytes] = set()
         self._reserve: list[SubjectKey] = []  # durable, of one month, nobody's yet
@@ -126,14 +129,15 @@ class KeyRing:
     def of(self, kind: str, owner: str, month: str) -> SubjectKey:
         """The key of an owner ("subject" or "request", and its name) for a month."""
         with self._lock:
-            known = self._known.get((kind, owner, month))
+            kept = self._known[kind]
+            known = kept.get((owner, month))
             if known is not None:
-                self._known.move_to_end((kind, owner, month))
+                kept.move_to_end((owner, month))
                 return known
-            known = self._known[(kind, owner, month)] = self.fresh(month)
+            known = kept[owner, month] = self.fresh(month)
             self._ids.add(known.id)
-            if len(self._known) > _REMEMBERED:
-                _, old = self._known.popitem(last=False)
+            if len(kept) > _REMEMBERED[kind]:
+                _, old = kept.popitem(last=False)
                 self._ids.discard(old.id)
                 self._durable.discard(old.id)
             return known

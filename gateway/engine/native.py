@@ -249,7 +249,7 @@ class Model:
         return status == 0
 
     def abandon(self) -> None:
-        """End the ``evaluate`` that another thread is in, if there is one, at its next operation."""
+        """End the ``evaluate`` that another thread is in, if any, before its next operation."""
         self._stop[0] = 1
 
     def _use(self, adapter: int) -> None:

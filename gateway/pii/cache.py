@@ -107,14 +107,19 @@ class FindingsCache:
 
     def _keep(self, found: Sequence[tuple[bytes | None, tuple[Finding, ...]]]) -> None:
         with self._lock:
-            until = self._now() + LIFETIME_S
+            now = self._now()
+            until = now + LIFETIME_S
             for key, findings in found:
                 if key is None:
                     continue
                 self._drop(key)
                 self._known[key] = _Known(findings, until)
                 self._findings += len(findings)
-            while self._known and (len(self._known) > MOST_TEXTS or self._findings > MOST_FINDINGS):
+            while self._known and (
+                len(self._known) > MOST_TEXTS
+                or self._findings > MOST_FINDINGS
+                or next(iter(self._known.values())).until <= now
+            ):
                 self._drop(next(iter(self._known)))
 
     def _drop(self, key: bytes) -> None:
