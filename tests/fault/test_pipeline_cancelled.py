@@ -27,11 +27,12 @@ from gateway.engine.port import Embedded
 from gateway.guards.registry import ALL as GUARDS
 from gateway.pii.categories import Categorizer
 from gateway.pii.mask import splice
-from gateway.pipeline import DeidentifyAsk, Parts, Pipeline
+from gateway.pipeline import DeidentifyAsk, Pipeline
 from gateway.policy.decide import PolicySet
 from gateway.policy.load import load_policy, shipped
 from gateway.protect import Protector
 from gateway.recorder import Recorder, Site
+from gateway.steps import Parts
 from tests import auditkit
 from tests.wordlist import detect
 
