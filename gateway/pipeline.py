@@ -19,6 +19,7 @@ import json
 import math
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import chain
 from typing import TypeVar
 
@@ -230,6 +231,7 @@ class Pipeline:
                 adapter=route.adapter,
                 lane=ask.principal.id,
                 placeholders=frozenset(case.protected.mapping),
+                again=partial(self._record.intent, case),
             )
         )
 
@@ -262,7 +264,13 @@ class Pipeline:
         async with self._outcome_whatever(case):
             model, texts = case.routed().model, [m.content or "" for m in case.prompt.messages]
             embedded = await self._parts.engine.embed(
-                Embedding(model.name, texts, self._parts.deadline_s, ask.principal.id)
+                Embedding(
+                    model.name,
+                    texts,
+                    self._parts.deadline_s,
+                    ask.principal.id,
+                    partial(self._record.intent, case),
+                )
             )
             check_vectors(embedded.vectors, len(texts))
             energy = self._parts.account.close(model.name, embedded.usage, before)
