@@ -1,0 +1,1 @@
+"""The commands of ``auditlog``, a module for each thing an auditor does."""

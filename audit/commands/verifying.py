@@ -1,0 +1,96 @@
+"""``auditlog verify``."""
+
+from __future__ import annotations
+
+import os
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from audit.commands.common import Output, OutputOption, Source, plain_errors, print_json
+
+if TYPE_CHECKING:
+    from audit.verify import Report
+
+
+def verify(
+    source: Source,
+    checkpoint: Annotated[
+        list[Path] | None, typer.Option(help="A checkpoint that you kept elsewhere: the anchor.")
+    ] = None,
+    receipt: Annotated[
+        list[Path] | None, typer.Option(help="A signed receipt that somebody was given.")
+    ] = None,
+    output: OutputOption = Output.TEXT,
+) -> None:
+    """Verify a log; the exit code is the verdict (0, 10, 20, 30, 40)."""
+    from audit.errors import FormatError, MissingError
+    from audit.export import open_evidence
+    from audit.record import minute
+    from audit.verify import Code, Report, check_kept
+    from audit.verify import verify as judge
+
+    with plain_errors(2):
+        kept = [path.read_bytes() for path in checkpoint or []]
+        receipts = [path.read_bytes() for path in receipt or []]
+        check_kept(kept, receipts)
+        try:
+            with open_evidence(source) as evidence:
+                now = minute(datetime.now(UTC))
+                report = judge(evidence, kept=kept, receipts=receipts, now=now)
+        except MissingError as failed:
+            report = Report(Code.MISSING, f"Bytes are missing: {failed}.")
+        except FormatError as failed:
+            report = Report(Code.TAMPERED, f"Tampered: {failed}.")
+    if output is Output.JSON:
+        print_json(_report_json(report))
+    else:
+        _print_report(report)
+    raise typer.Exit(int(report.code))
+
+
+def _report_json(report: Report) -> dict[str, Any]:
+    return {
+        "code": int(report.code),
+        "verdict": report.code.name.lower(),
+        "words": report.words,
+        "demo": report.demo,
+        "origin": report.origin,
+        "records": report.records,
+        "covered": report.covered,
+        "root": report.root,
+        "anchored": report.anchored,
+        "receipts": report.receipts,
+        "open_intents": [
+            {"index": i.index, "rid": i.rid, "minute": i.minute, "reason": i.reason}
+            for i in report.open_intents
+        ],
+    }
+
+
+def _print_report(report: Report) -> None:
+    colour = {0: "green", 10: "yellow"}.get(int(report.code), "red")
+    styled = sys.stdout.isatty() and "NO_COLOR" not in os.environ
+    words = f"DEMO - {report.words}" if report.demo else report.words
+    typer.echo(typer.style(words, fg=colour, bold=True) if styled else words)
+    if not report.origin:
+        return
+    typer.echo(f"log          {report.origin}")
+    typer.echo(f"records      {report.records}, {report.covered} under the newest checkpoint")
+    typer.echo(f"root         {report.root or '-'}")
+    if report.receipts:
+        typer.echo(f"receipts     {report.receipts} in place")
+    for intent in report.open_intents:
+        typer.echo(
+            f"open intent  record {intent.index}, {intent.minute}, receipt {intent.rid}: "
+            f"{intent.reason}, no outcome was written"
+        )
+    if int(report.code) == 10:  # noqa: PLR2004 - unanchored
+        typer.echo("keep         `auditlog checkpoint > kept.txt`, away from this machine")
+
+
+def register(app: typer.Typer) -> None:
+    app.command()(verify)
