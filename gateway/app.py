@@ -40,7 +40,7 @@ from gateway.pii.presidio.operators import PresidioApply
 from gateway.pii.recognizers.vocabulary import ENTITY_TYPES
 from gateway.pii.site.detector import SiteDetector, check
 from gateway.pii.site.files import Knowledge, load_site
-from gateway.pipeline import Parts, Pipeline
+from gateway.pipeline import Pipeline
 from gateway.policy.decide import PolicySet
 from gateway.policy.lint import check_vocabulary
 from gateway.policy.load import SHIPPED, load_policy, shipped
@@ -56,6 +56,7 @@ from gateway.settings import (
     Settings,
     is_demo,
 )
+from gateway.steps import Parts
 from gateway.web import pages
 
 log = structlog.get_logger()

@@ -20,8 +20,8 @@ class Case:
     """Lives as long as the request and holds its mapping; never stored, never logged.
 
     ``prompt`` is the masked one. ``operation``: chat | completion | embeddings. ``generated``: what
-    the model said, masked, by the answer's index. ``closed``: an outcome is on record, or on its
-    way there.
+    the model said, masked, by the answer's index. ``attempts``: intents so far. ``closed``: an
+    outcome is on record, or on its way there.
     """
 
     ask: Ask
@@ -35,6 +35,7 @@ class Case:
     verdicts: list[Verdict] = field(default_factory=list)
     annotations: list[Verdict] = field(default_factory=list)
     generated: dict[int, list[str]] = field(default_factory=dict, repr=False)
+    attempts: int = 0
     closed: bool = False
 
     def take(self, chunk: Chunk) -> None:

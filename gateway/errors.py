@@ -45,7 +45,7 @@ class UnsupportedParameterError(RequestError):
 
 class ContextLengthExceededError(RequestError):
     code = "context_length_exceeded"
-    default_message = "The prompt and max_tokens do not fit the model's context."
+    default_message = "The text and the tokens asked for do not fit the model's context."
 
 
 class UnknownModelError(RequestError):

@@ -12,6 +12,7 @@ from gateway.domain import Decoding
 from gateway.output import Format, Output, show
 
 if TYPE_CHECKING:
+    from gateway.engine.gguf_header import GgufHeader
     from gateway.engine.memory import Estimate
     from gateway.engine.models import ModelRecord
     from gateway.settings import Settings
@@ -56,7 +57,7 @@ def add(
     record = add_model(home_from_environment(), file, new)
     record_event("model.added", {"digests": _digests(record)}, {"name": new.name})
     text = f"{new.name} {record.spec.sha256}\nA running gateway serves it after its next start."
-    show(_row(record), text, output)
+    show(_row(record, _header(record)), text, output)
 
 
 @models.command("list")
@@ -70,9 +71,10 @@ def list_models_(output: Format = Output.TEXT) -> None:
     budget = budget_bytes(_settings(home).engine.memory_mib)
     rows = []
     for record in list_models(home):
-        need = _need(home, record)
+        header = _header(record)
+        need = _need(home, record, header)
         fits = need is not None and need.total <= budget
-        rows.append(_row(record) | {"memory_bytes": need and need.total, "fits": fits})
+        rows.append(_row(record, header) | {"memory_bytes": need and need.total, "fits": fits})
     head = f"{budget // MIB} MiB for all models together"
     show(rows, "\n".join([head, *map(_line, rows)]), output)
 
@@ -86,8 +88,9 @@ def show_model(name: str, output: Format = Output.JSON) -> None:
 
     home = home_from_environment()
     record = find_model(home, name)
-    need, budget = _need(home, record), budget_bytes(_settings(home).engine.memory_mib)
-    row = _row(record) | {"budget_bytes": budget, "card": _card(record)}
+    header, budget = _header(record), budget_bytes(_settings(home).engine.memory_mib)
+    need = _need(home, record, header)
+    row = _row(record, header) | {"budget_bytes": budget, "card": _card(record)}
     row["memory"] = need and {
         "weights": need.weights,
         "cache": need.kv,
@@ -109,7 +112,7 @@ def verify(name: str, output: Format = Output.TEXT) -> None:
     from gateway.settings import home_from_environment
 
     record = verify_model(home_from_environment(), name)
-    show(_row(record), f"{name} is intact: {record.spec.sha256}", output)
+    show(_row(record, _header(record)), f"{name} is intact: {record.spec.sha256}", output)
 
 
 @models.command("remove")
@@ -171,19 +174,27 @@ def _settings(home: Path) -> Settings:
     return settings.load(home) if there else settings.Settings()
 
 
-def _need(home: Path, record: ModelRecord) -> Estimate | None:
-    """What loading it would take, None where its file cannot be read as what it should be."""
+def _header(record: ModelRecord) -> GgufHeader | None:
+    """What the file says of itself, None where it cannot be read as what it should be."""
     from gateway.engine.gguf_header import read_header
-    from gateway.engine.memory import UBATCH, estimate
-    from gateway.engine.model_file import context_of
     from gateway.errors import ModelFileError
 
-    path, slots = record.spec.path, _settings(home).engine.slots
+    path = record.spec.path
     try:
         with path.open("rb") as file:
-            header = read_header(file, path.stat().st_size)
+            return read_header(file, path.stat().st_size)
     except (OSError, ModelFileError):
         return None
+
+
+def _need(home: Path, record: ModelRecord, header: GgufHeader | None) -> Estimate | None:
+    """What loading it would take."""
+    from gateway.engine.memory import UBATCH, estimate
+    from gateway.engine.model_file import context_of
+
+    if header is None:
+        return None
+    slots = _settings(home).engine.slots
     context = context_of(record.spec, header)
     return estimate(header, context, UBATCH, sequences=slots, outputs=slots)
 
@@ -195,16 +206,23 @@ def _digests(record: ModelRecord) -> dict[str, str]:
     return {"model": spec.sha256}
 
 
-def _row(record: ModelRecord) -> dict[str, Any]:
-    from gateway.engine.model_file import size_class
+def _row(record: ModelRecord, header: GgufHeader | None) -> dict[str, Any]:
+    """``context`` is what a conversation may have, which the file bounds; an adapter has none."""
+    from gateway.engine.model_copy import facts_of
+    from gateway.engine.model_file import context_of, size_class
 
     spec, facts = record.spec, record.facts
+    if header is not None and not facts.size_bytes:  # of the bundled model nothing is listed
+        facts = facts_of(header)
+    context = spec.context or None
+    if header is not None and not spec.base:
+        context = context_of(spec, header)
     return {
         "name": spec.name,
         "kind": spec.kind.value,
         "base": spec.base or None,
         "decoding": spec.decoding.value,
-        "context": spec.context,
+        "context": context,
         "sha256": spec.sha256,
         "size_bytes": facts.size_bytes,
         "quantization": facts.quantization,

@@ -18,85 +18,42 @@ import hmac
 import json
 import math
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
-from concurrent.futures import Executor
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+from functools import partial
 from itertools import chain
 from typing import TypeVar
 
 import structlog
 
-from gateway import evidence
 from gateway.answer import Answers, total
 from gateway.case import Case
-from gateway.demands import check_schemas, denied_by, held_to, needs, only
 from gateway.domain import (
     Ask,
-    Category,
     Chunk,
-    Clock,
-    Decision,
-    Finding,
     FinishReason,
     Message,
     ModelCard,
-    ModelConstraints,
     PolicyRef,
     Principal,
     Prompt,
     Purpose,
     Route,
-    StageRequirement,
     Usage,
     Verdict,
 )
-from gateway.engine.energy import Account
-from gateway.engine.port import Embedding, Engine, Generation
-from gateway.errors import (
-    EngineError,
-    GatewayError,
-    GuardError,
-    GuardRefusedError,
-    UnavailableError,
-)
+from gateway.engine.port import Embedding, Generation
+from gateway.errors import EngineError, GatewayError, UnavailableError
 from gateway.evidence import Ended
-from gateway.guards.port import Exchange, Guard
-from gateway.pii.languages import SERVED, searched
+from gateway.pii.languages import searched
 from gateway.pii.mask import Replacement
-from gateway.policy.decide import PolicySet, admit, decide
-from gateway.policy.model import digest_of
-from gateway.protect import Decide, Protected, Protector
-from gateway.recorder import Complaint, Recorder
-from gateway.routing.choose import AUTO, EMBEDDINGS, choose
-from gateway.routing.intent import classify
+from gateway.policy.decide import PolicySet
+from gateway.recorder import Complaint
+from gateway.steps import Parts, Steps
 
 log = structlog.get_logger()
 T = TypeVar("T")
 
-_WITHHOLDING = frozenset({"withhold", "refuse"})
 _TAG_LENGTH = 8
-_CHARACTERS_A_TOKEN = 4  # an estimate to choose by; the engine counts
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Parts:
-    """What a pipeline is made of; ``app.py`` is the only place that fills it.
-
-    ``secret`` lives in memory only and keys the engine's caches.
-    """
-
-    protector: Protector
-    policies: Callable[[], PolicySet]
-    engine: Engine
-    account: Account
-    guards: Mapping[str, Guard]
-    recorder: Recorder
-    pool: Executor
-    clock: Clock
-    new_id: Callable[[], str]
-    secret: bytes = field(repr=False)
-    default_model: str
-    deadline_s: float
-    languages: tuple[str, ...] = SERVED
 
 
 @dataclass(slots=True)
@@ -153,6 +110,7 @@ class Pipeline:
 
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
+        self._steps = Steps(parts)
         self._record = parts.recorder
 
     # --- the way of one request ---------------------------------------------------------------
@@ -165,7 +123,7 @@ class Pipeline:
         """
         case = self._open(ask)
         case.operation = "completion" if ask.prompt.raw else "chat"
-        await self._decided(case, self._prepare)  # 1 to 7
+        await self._decided(case, self._steps.prepare)  # 1 to 7
         await self._record.intent(case)  # 8
         return await self._begin(case)  # 9 10 11 12
 
@@ -192,98 +150,6 @@ class Pipeline:
             await self._record.refused(case, wrapped)
             raise wrapped from None
 
-    def _prepare(self, case: Case) -> None:
-        """All that is decided before the model is called, in one go off the event loop."""
-        self._admit(case)  # 1
-        check_schemas(case.ask.prompt)
-        case.prompt, case.protected = self._protect(case)  # 2 3 4 5
-        demanded = self._constraints(case).decoding
-        case.prompt = held_to(case.prompt, demanded)
-        case.route = self._choose(case, needs(case.prompt))  # 6
-        case.prompt = held_to(case.prompt, only(case.route.model.decoding))
-        self._guard(case, "in")  # 7
-
-    def _admit(self, case: Case) -> None:
-        ask = case.ask
-        gate = admit(case.policies, principal=ask.principal, purpose=ask.purpose, now=case.began)
-        if gate.denied:
-            case.protected = Protected((), gate)
-            raise denied_by(gate.denied)
-
-    def _protect(self, case: Case) -> tuple[Prompt, Protected]:
-        return self._parts.protector.protect(case.ask.prompt, self._rule(case), _scope(case))
-
-    def _rule(self, case: Case) -> Decide:
-        ask = case.ask
-
-        def rule(findings: Sequence[Finding], categories: frozenset[Category]) -> Decision:
-            return decide(
-                case.policies,
-                principal=ask.principal,
-                purpose=ask.purpose,
-                findings=findings,
-                now=case.began,
-                categories=categories,
-            )
-
-        return rule
-
-    def _constraints(self, case: Case) -> ModelConstraints:
-        """What policy asks of the model. Raises PolicyDeniedError where it denies the request."""
-        decision = case.protected.decision
-        if decision.denied:
-            raise denied_by(decision.denied)
-        return decision.constraints
-
-    def _choose(self, case: Case, wanted: frozenset[str]) -> Route:
-        prompt = case.prompt
-        last = next((m.content for m in reversed(prompt.messages) if m.role == "user"), None)
-        length, default = len(evidence.transcript(prompt)), self._parts.default_model
-        if EMBEDDINGS in wanted:  # each text by itself, and not by the model that answers chats
-            length = max(len(message.content or "") for message in prompt.messages)
-            default = AUTO
-        return choose(
-            self._parts.engine.models(),
-            requested=case.ask.model or default,
-            constraints=self._constraints(case),
-            prompt_tokens_estimate=length // _CHARACTERS_A_TOKEN,
-            max_tokens=prompt.sampling.max_tokens,
-            needs=wanted,
-            intent=classify(last or ""),
-        )
-
-    def _guard(
-        self, case: Case, side: str, answer: str | None = None, choice: int | None = None
-    ) -> None:
-        """Run the guards that policy requires on this side of generation.
-
-        Raises:
-            GuardRefusedError: one did not pass, and its action lets nothing through.
-            GuardError: one failed.
-        """
-        required = self._required(case, side)
-        if not required:
-            return
-        verdicts = check_all([guard for _, guard in required], case.exchange(answer))
-        for (requirement, _), found in zip(required, verdicts, strict=True):
-            verdict = replace(found, choice=choice)
-            case.verdicts.append(verdict)
-            if verdict.passed:
-                continue
-            if requirement.action in _WITHHOLDING:
-                raise GuardRefusedError
-            case.annotations.append(verdict)
-
-    def _required(self, case: Case, side: str) -> list[tuple[StageRequirement, Guard]]:
-        required = []
-        for requirement in case.protected.decision.stages:
-            guard = self._parts.guards.get(requirement.stage)
-            if guard is None:  # required and unknown: nothing may pass it
-                raise GuardError
-            if guard.side == side:
-                required.append((requirement, guard))
-        return required
-
     async def _begin(self, case: Case) -> Answering:
         chunks = self._generate(case)
         try:
@@ -301,7 +167,9 @@ class Pipeline:
 
     async def _generate(self, case: Case) -> AsyncGenerator[Chunk, None]:
         """Steps 9 to 12. Whichever way it ends, an outcome is on record."""
-        answers = Answers(case.ask.prompt, case.protected, self._new_tag, held=self._held(case))
+        answers = Answers(
+            case.ask.prompt, case.protected, self._new_tag, held=self._steps.held(case)
+        )
         ends: Sequence[Chunk] = ()
         before = self._parts.account.open()
         async with self._outcome_whatever(case):
@@ -322,7 +190,7 @@ class Pipeline:
         """The guards' word on each answer, then the last chunk of each."""
         ends = answers.ended()
         for index, text in enumerate(case.answers()):
-            self._guard(case, "out", text, index)
+            self._steps.guard(case, "out", text, index)
         return ends
 
     @contextlib.asynccontextmanager
@@ -363,12 +231,9 @@ class Pipeline:
                 adapter=route.adapter,
                 lane=ask.principal.id,
                 placeholders=frozenset(case.protected.mapping),
+                again=partial(self._record.intent, case),
             )
         )
-
-    def _held(self, case: Case) -> bool:
-        """Whether a required stage may yet withhold the answer: then nothing leaves before it."""
-        return any(r.action in _WITHHOLDING for r, _ in self._required(case, "out"))
 
     def _cache_scope(self, ask: Ask, policies: PolicySet, route: Route) -> str:
         fields = (ask.principal.id, ask.matter, policies.digest, route.model.digest, route.adapter)
@@ -393,13 +258,19 @@ class Pipeline:
         """
         case = self._open(ask)
         case.operation = "embeddings"
-        await self._decided(case, self._prepare_embedding)
+        await self._decided(case, self._steps.prepare_embedding)
         await self._record.intent(case)
         before = self._parts.account.open()
         async with self._outcome_whatever(case):
             model, texts = case.routed().model, [m.content or "" for m in case.prompt.messages]
             embedded = await self._parts.engine.embed(
-                Embedding(model.name, texts, self._parts.deadline_s, ask.principal.id)
+                Embedding(
+                    model.name,
+                    texts,
+                    self._parts.deadline_s,
+                    ask.principal.id,
+                    partial(self._record.intent, case),
+                )
             )
             check_vectors(embedded.vectors, len(texts))
             energy = self._parts.account.close(model.name, embedded.usage, before)
@@ -413,12 +284,6 @@ class Pipeline:
             annotations=tuple(case.annotations),
         )
 
-    def _prepare_embedding(self, case: Case) -> None:
-        self._admit(case)
-        case.prompt, case.protected = self._protect(case)
-        case.route = self._choose(case, frozenset({EMBEDDINGS}))
-        self._guard(case, "in")
-
     async def deidentify(self, ask: DeidentifyAsk) -> Deidentified:
         """Mask one text as the policies in force (and ``ask.policies``) say. No model is called.
 
@@ -427,7 +292,7 @@ class Pipeline:
         """
         prompt = Prompt(messages=(Message("user", ask.text),))
         case = self._open(Ask(ask.principal, ask.purpose, prompt, extra_policies=ask.policies))
-        await self._decided(case, self._mask_text, ask)
+        await self._decided(case, self._steps.mask_text, ask.text, ask.language)
         await self._record.intent(case)
         await self._record.answered(case, Ended((FinishReason.STOP,)))
         return Deidentified(
@@ -437,15 +302,6 @@ class Pipeline:
             policies=case.policies.refs,
             language=searched(ask.language, self._parts.languages) if ask.language else None,
         )
-
-    def _mask_text(self, case: Case, ask: DeidentifyAsk) -> None:
-        self._admit(case)
-        text, case.protected = self._parts.protector.protect_text(
-            ask.text, self._rule(case), ask.language
-        )
-        if case.protected.decision.denied:
-            raise denied_by(case.protected.decision.denied)
-        case.prompt = Prompt(messages=(Message("user", text),))
 
     async def receipt(self, receipt_id: str, principal: Principal) -> Mapping[str, object]:
         """What is on record under a receipt: see ``Recorder.receipt``."""
@@ -471,18 +327,6 @@ class Pipeline:
         return self._record.owned_id(rid, principal)
 
 
-def check_all(guards: Sequence[Guard], exchange: Exchange) -> list[Verdict]:
-    """Ask each guard.
-
-    Raises:
-        GuardError: one raised; its text goes nowhere.
-    """
-    try:
-        return [guard.check(exchange) for guard in guards]
-    except Exception:  # noqa: BLE001 - whatever it is: a guard that raises has not passed
-        raise GuardError from None
-
-
 def check_vectors(vectors: Sequence[Sequence[float]], count: int) -> None:
     """Raise EngineError where there are not ``count`` vectors of numbers, all of one length."""
     alike = len({len(vector) for vector in vectors}) == 1
@@ -498,10 +342,3 @@ async def _with_first(
         yield first
         async for chunk in rest:
             yield chunk
-
-
-def _scope(case: Case) -> bytes:
-    """Whose searches may be shared: of one principal, in one matter, under the same policies."""
-    ask = case.ask
-    parts = [ask.principal.id, ask.matter or "", digest_of(case.policies.refs)]
-    return json.dumps(parts).encode()

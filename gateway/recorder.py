@@ -30,6 +30,7 @@ T = TypeVar("T")
 _RID_LENGTH = 32
 _OWNER_TAG_BYTES = 8
 _GONE_S = 0.1
+_MOST_ATTEMPTS = 9  # and more count as nine (audit-format.md §2)
 REPORTED = "detection.reported"
 MOST_REPORTS = 32  # of one receipt
 
@@ -80,11 +81,14 @@ class Recorder:
     async def intent(self, case: Case, decision: str = "allowed") -> None:
         """Put on record that the model is about to be called (or is not: ``denied``).
 
+        One for each attempt: a prompt may be sent to another server where one has failed.
+
         Cancelled while it waits, it may be durable or not: then an outcome follows it.
 
         Raises:
             LedgerUnavailableError: it is not durable; the model MUST NOT be called.
         """
+        case.attempts += 1
         try:
             await self._append(self._intent(case, decision))
         except asyncio.CancelledError:
@@ -97,7 +101,11 @@ class Recorder:
         return Entry(
             event="intent",
             receipt_id=case.rid,
-            features={**self._features(case), "decision": decision, "attempt": 1},
+            features={
+                **self._features(case),
+                "decision": decision,
+                "attempt": min(case.attempts, _MOST_ATTEMPTS),
+            },
             sealed={
                 **evidence.identity(case.ask),
                 **evidence.explanation(

@@ -37,12 +37,13 @@ from gateway.guards.port import Exchange, Guard
 from gateway.guards.registry import ALL as GUARDS
 from gateway.pii.categories import Categorizer
 from gateway.pii.mask import splice
-from gateway.pipeline import Parts, Pipeline
+from gateway.pipeline import Pipeline
 from gateway.policy.decide import PolicySet
 from gateway.policy.load import parse_policy
 from gateway.policy.model import Policy
 from gateway.protect import Protector
 from gateway.recorder import Recorder, Site
+from gateway.steps import Parts
 from tests import auditkit
 from tests.wordlist import detect
 

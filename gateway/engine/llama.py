@@ -31,7 +31,7 @@ from gateway.engine.loading import Loader
 from gateway.engine.memory import budget_bytes
 from gateway.engine.model_file import ModelSpec
 from gateway.engine.port import Embedded, Embedding, Generation
-from gateway.engine.supervisor import Supervisor
+from gateway.engine.supervisor import Caller, Supervisor
 from gateway.errors import EngineTimeoutError, UnknownModelError, UnsupportedParameterError
 
 __all__ = ["Limits", "LlamaEngine", "ModelSpec", "check_prompt"]
@@ -132,7 +132,8 @@ class LlamaEngine:
             def make(identity: int) -> wire.Generate:
                 return translate.generate(identity, prompt, manner)
 
-            answer = model.answer(make, prompt.sampling.n, generation.lane, deadline)
+            caller = Caller(generation.lane, deadline, generation.again)
+            answer = model.answer(make, prompt.sampling.n, caller)
             readers = [grammar.reader() if grammar else None for _ in range(prompt.sampling.n)]
             async with contextlib.aclosing(answer):
                 async for chunk in answer:
@@ -160,7 +161,7 @@ class LlamaEngine:
             return wire.Embed(identity, tuple(embedding.texts))
 
         async with self._loader.using(name, deadline) as model:
-            found = await model.embed(make, embedding.lane, deadline)
+            found = await model.embed(make, Caller(embedding.lane, deadline, embedding.again))
         vectors = [_floats(packed) for packed in found.vectors]
         return Embedded(vectors, Usage(prompt_tokens=found.tokens, processor_s=found.processor_s))
 

@@ -75,7 +75,7 @@ def copy_model(
         with contextlib.suppress(OSError):
             part.unlink(missing_ok=True)
     return ModelRecord(
-        _spec(target, new, base, header, digest), new.added, facts=_facts(header, card)
+        _spec(target, new, base, header, digest), new.added, facts=facts_of(header, card)
     )
 
 
@@ -119,7 +119,8 @@ def _decoding(header: GgufHeader) -> Decoding:
     return Decoding.EXTRACTIVE if quotes else Decoding.FREE
 
 
-def _facts(header: GgufHeader, card: bytes | None) -> Facts:
+def facts_of(header: GgufHeader, card: bytes | None = None) -> Facts:
+    """What a list tells of a file."""
     return Facts(
         size_bytes=header.size_bytes,
         architecture=header.architecture,

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
 from gateway.domain import Chunk, ModelCard, Prompt, Usage
+
+Again = Callable[[], Awaitable[None]]
+"""Awaited before a prompt goes to another server, or to the next child, after one has failed: each
+attempt is on record before it is made. What it raises ends the call."""
+
+
+async def unrecorded() -> None:
+    """For calls that nobody keeps a record of."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +34,7 @@ class Generation:
     adapter: str | None = None
     lane: str = ""
     placeholders: frozenset[str] = frozenset()
+    again: Again = field(default=unrecorded, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +45,7 @@ class Embedding:
     texts: Sequence[str] = field(repr=False)
     deadline_s: float
     lane: str = ""
+    again: Again = field(default=unrecorded, repr=False)
 
 
 @dataclass(frozen=True, slots=True)

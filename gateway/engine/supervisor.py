@@ -21,6 +21,7 @@ from gateway.engine.child import Asked, Child
 from gateway.engine.keeper import Keeper, Limits
 from gateway.engine.lanes import Lanes
 from gateway.engine.model_file import ModelSpec
+from gateway.engine.port import Again
 from gateway.engine.visit import ChildGoneError, Late, Visit
 from gateway.errors import BusyError, EngineError, EngineTimeoutError, GatewayError, RequestError
 
@@ -29,6 +30,15 @@ _AHEAD: Final = 2
 _RETRIES: Final = 1
 _LONGEST_RETRY_S: Final = 60
 _MEMORY: Final = 8  # requests that the moving average looks back on, about
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Whose turn a request takes, until when (in the loop's time); ``again`` as in the port."""
+
+    lane: str
+    deadline: float
+    again: Again
 
 
 @dataclass(slots=True, eq=False)
@@ -80,12 +90,14 @@ class Supervisor:
     # --- one request ---------------------------------------------------------------------------
 
     async def answer(
-        self, make: Callable[[int], wire.Generate], n: int, lane: str, deadline: float
+        self, make: Callable[[int], wire.Generate], n: int, caller: Caller
     ) -> AsyncGenerator[Chunk, None]:
         """Yield the chunks of all ``n`` answers."""
         for attempt in itertools.count():
             told = False
-            visit = await self._enter(make, n, lane, deadline, again=attempt > 0)
+            if attempt:
+                await caller.again()
+            visit = await self._enter(make, n, caller, again=attempt > 0)
             try:
                 while visit.ends:
                     event = await visit.next()
@@ -101,11 +113,11 @@ class Supervisor:
             finally:
                 self._leave(visit)
 
-    async def embed(
-        self, make: Callable[[int], wire.Embed], lane: str, deadline: float
-    ) -> wire.Vectors:
+    async def embed(self, make: Callable[[int], wire.Embed], caller: Caller) -> wire.Vectors:
         for attempt in itertools.count():
-            visit = await self._enter(make, 1, lane, deadline, again=attempt > 0)
+            if attempt:
+                await caller.again()
+            visit = await self._enter(make, 1, caller, again=attempt > 0)
             try:
                 event = await visit.next()
             except ChildGoneError:
@@ -125,7 +137,7 @@ class Supervisor:
             self.keeper.child.forget()
 
     async def _enter(
-        self, make: Callable[[int], Asked], weight: int, lane: str, deadline: float, *, again: bool
+        self, make: Callable[[int], Asked], weight: int, caller: Caller, *, again: bool
     ) -> Visit:
         """Wait for a turn and send the request.
 
@@ -136,6 +148,7 @@ class Supervisor:
         if (over := self._over()) is not None:
             raise over
         turn: asyncio.Future[Child] = asyncio.get_running_loop().create_future()
+        lane, deadline = caller.lane, caller.deadline
         request = _Request(lane, make, weight, turn)
         self._queue(request, again=again)
         self._pump()

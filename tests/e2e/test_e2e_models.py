@@ -65,6 +65,11 @@ def test_a_model_and_its_adapter_from_add_to_remove(home: Path, files: Path):
     rows = {row["name"]: row for row in listed}
     assert set(rows) == {"cloister-extract", "base", "notes"}
     assert all(row["fits"] for row in rows.values())
+    bundled = rows["cloister-extract"]
+    assert bundled["architecture"] == "llama"
+    assert bundled["parameters"] > 1_000_000
+    assert bundled["context"] >= rows["base"]["context"] > 0
+    assert rows["notes"]["context"] is None
     assert rows["base"]["memory_bytes"] > 40 * 2**20 > rows["notes"]["memory_bytes"] > 0
     assert "adapter of base" in models(home, "list").stdout
     shown = told(home, "show", "base")

@@ -288,12 +288,24 @@ async def test_two_hundred_who_leave_at_once_leave_no_trace(tiny: Path):
 
 
 async def test_of_those_in_a_child_that_dies_the_unanswered_are_asked_again(tiny: Path):
-    """Who had received something is told of the failure; who had not never learns of it."""
+    """Who had received something is told of the failure; who had not never learns of it.
+
+    Those who were in the child already are on record again before they go to the next one.
+    """
+    again = []
+
+    async def recorded() -> None:
+        again.append(1)
+
+    async def patient(engine: LlamaEngine, text: str) -> Chunk:
+        generation = Generation("m", said(text), 60.0, again=recorded)
+        return [chunk async for chunk in engine.generate(generation)][-1]
+
     async with running(tiny, slots=2) as engine:
         told = [ask(engine, said(f"Hello {n}", ENDLESS)) for n in range(2)]
         for stream in told:
             await anext(stream)
-        waiting = [asyncio.create_task(whole(engine, said(f"Bye {n}"))) for n in range(4)]
+        waiting = [asyncio.create_task(patient(engine, f"Bye {n}")) for n in range(4)]
         await asyncio.sleep(0.05)
         child = engine._models["m"].keeper.child
         assert child is not None
@@ -303,7 +315,8 @@ async def test_of_those_in_a_child_that_dies_the_unanswered_are_asked_again(tiny
                 async for _ in stream:
                     pass
         found = await asyncio.gather(*waiting)
-        assert all(last.finish is FinishReason.LENGTH for _, last in found)
+        assert all(last.finish is FinishReason.LENGTH for last in found)
+        assert len(again) == 2
 
 
 async def test_a_prompt_fills_the_context_to_the_last_token_and_no_further(tiny: Path):

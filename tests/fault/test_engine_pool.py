@@ -8,7 +8,7 @@ import json
 
 import pytest
 
-from gateway.domain import Message, Prompt
+from gateway.domain import Ask, Message, Principal, Prompt, Purpose, Role
 from gateway.engine.llama import LlamaEngine
 from gateway.engine.port import Embedding, Generation
 from gateway.engine.registry import Registry
@@ -20,10 +20,12 @@ from gateway.errors import (
     ContextLengthExceededError,
     EngineError,
     EngineTimeoutError,
+    LedgerUnavailableError,
     RequestError,
     UnknownModelError,
     UnsupportedParameterError,
 )
+from tests import echo
 from tests.scripted import (
     DONE,
     END,
@@ -57,6 +59,47 @@ class Hand:
 
 async def silent(_: bytes, __: asyncio.StreamWriter) -> None:
     await asyncio.sleep(3)
+
+
+# --- each attempt is on record --------------------------------------------------------------------
+
+
+def attempts(ward: echo.Ward, receipt_id: str) -> list[tuple[str, object]]:
+    found = ward.ledger.find(receipt_id.partition("-")[0])
+    return [(record.event, record.features.get("attempt")) for record in found]
+
+
+async def test_an_intent_for_each_server_that_gets_the_prompt(tmp_path):
+    """Before the second one is asked, that is on record; one outcome ends both."""
+    principal = Principal("p-1", Role.CLINICIAN, frozenset(Purpose), Purpose.TREATMENT)
+    bad = refuses(b"500 Oops")
+    async with pool(bad, GOOD) as (engine, servers):
+        with echo.ward(tmp_path, engine=engine) as ward:
+            answering = await ward.pipeline.chat(Ask(principal, Purpose.TREATMENT, PROMPT))
+            assert text_of([chunk async for chunk in answering.chunks]) == "Hello"
+            again = await ward.pipeline.chat(Ask(principal, Purpose.TREATMENT, PROMPT))
+            assert text_of([chunk async for chunk in again.chunks]) == "Hello"
+            told = [attempts(ward, one.receipt_id) for one in (answering, again)]
+    assert sum(len(server.seen) for server in servers) == 3
+    assert sorted(told, key=len) == [
+        [("intent", 1), ("outcome", None)],
+        [("intent", 1), ("intent", 2), ("outcome", None)],
+    ]
+
+
+async def test_an_attempt_that_cannot_be_recorded_is_not_made():
+    """The second server gets nothing, and the first slot is free again."""
+
+    async def unwritable() -> None:
+        raise LedgerUnavailableError
+
+    async with pool(refuses(b"500 Oops"), refuses(b"500 Oops")) as (engine, servers):
+        for _ in range(3):
+            before = sum(len(server.seen) for server in servers)
+            with pytest.raises(LedgerUnavailableError):
+                async for _ in engine.generate(Generation("pool", PROMPT, 5, again=unwritable)):
+                    pass
+            assert sum(len(server.seen) for server in servers) == before + 1
 
 
 # --- one of two fails: nothing of it is seen ------------------------------------------------------

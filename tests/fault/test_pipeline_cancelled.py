@@ -27,11 +27,12 @@ from gateway.engine.port import Embedded
 from gateway.guards.registry import ALL as GUARDS
 from gateway.pii.categories import Categorizer
 from gateway.pii.mask import splice
-from gateway.pipeline import DeidentifyAsk, Parts, Pipeline
+from gateway.pipeline import DeidentifyAsk, Pipeline
 from gateway.policy.decide import PolicySet
 from gateway.policy.load import load_policy, shipped
 from gateway.protect import Protector
 from gateway.recorder import Recorder, Site
+from gateway.steps import Parts
 from tests import auditkit
 from tests.wordlist import detect
 
@@ -78,13 +79,14 @@ def house(tmp_path):
             retain_months=1,
             owner_key=bytes(32),
         )
+        recorder = Recorder(ledger, home.clock, site)
         parts = Parts(
             protector=Protector(Words(), splice, home.clock, Categorizer()),
             policies=lambda: PolicySet([load_policy(shipped("gdpr"))], []),
             engine=Model(),
             account=Account(Meter(), Rates(6.25), lambda *_: None),
             guards=GUARDS,
-            recorder=Recorder(ledger, home.clock, site),
+            recorder=recorder,
             pool=pool,
             clock=home.clock,
             new_id=lambda: f"{next(numbers):032x}",
@@ -92,7 +94,7 @@ def house(tmp_path):
             default_model="auto",
             deadline_s=1,
         )
-        yield Pipeline(parts), ledger, home.clock
+        yield Pipeline(parts), recorder, ledger, home.clock
 
 
 def ask(purpose: Purpose) -> Ask:
@@ -125,7 +127,7 @@ async def deidentified(pipeline: Pipeline) -> None:
 @pytest.mark.parametrize("work", [answered, denied, embedded, deidentified])
 async def test_whenever_it_is_cancelled_no_intent_stays_open(house, work):
     """At each await of a request a client can leave; what is on record then has its end."""
-    pipeline, ledger, clock = house
+    pipeline, recorder, ledger, clock = house
     cancelled = 0
     for turns in range(ROUNDS):
         task = asyncio.ensure_future(work(pipeline))
@@ -135,6 +137,7 @@ async def test_whenever_it_is_cancelled_no_intent_stays_open(house, work):
         (ended,) = await asyncio.gather(task, return_exceptions=True)
         cancelled += isinstance(ended, asyncio.CancelledError)
     assert cancelled
+    recorder.close()  # what waits for a moment
     await asyncio.wrap_future(ledger.publish())  # all that was submitted is written by now
     clock.forward(days=1)
     assert ledger.open_intents() == ()

@@ -29,11 +29,12 @@ from gateway.pii.presidio.detector import PresidioDetector
 from gateway.pii.recognizers.load import Candidate
 from gateway.pii.site.files import read_file
 from gateway.pii.site.stub import drafts
-from gateway.pipeline import DeidentifyAsk, Parts, Pipeline
+from gateway.pipeline import DeidentifyAsk, Pipeline
 from gateway.policy.decide import PolicySet
 from gateway.policy.load import load_policy, shipped
 from gateway.protect import Protector
 from gateway.recorder import Complaint, Recorder, Site
+from gateway.steps import Parts
 from tests import auditkit
 from tests.wordlist import detect
 

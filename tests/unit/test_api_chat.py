@@ -15,20 +15,6 @@ TEXT = f"of {NAME}"
 MASKED = "of <PERSON_1>"
 
 
-@pytest.fixture
-def ward(tmp_path):
-    with echo.ward(tmp_path / "ward") as one:
-        yield one
-
-
-@pytest.fixture
-async def client(tmp_path, ward):
-    house = House(tmp_path / "keys.json", pipeline=ward.pipeline)
-    async with AsyncTestClient(house.app) as client:
-        client.headers.update(house.headers())
-        yield client
-
-
 async def test_each_answer_is_a_choice(client):
     """In their order, with the tokens of all of them and the prompt's once."""
     body = (await client.post(CHAT, json=ask(TEXT, n=3))).json()

@@ -6,29 +6,12 @@ import base64
 import struct
 
 import pytest
-from litestar.testing import AsyncTestClient
 
-from tests import echo
 from tests.echo import QUOTER, EchoEngine
-from tests.fakes import House
 from tests.unit.test_api_routes import error_of
 
 PATH = "/v1/embeddings"
 NAME = "Zara Quillfeather"
-
-
-@pytest.fixture
-def ward(tmp_path):
-    with echo.ward(tmp_path / "ward") as one:
-        yield one
-
-
-@pytest.fixture
-async def client(tmp_path, ward):
-    house = House(tmp_path / "keys.json", pipeline=ward.pipeline)
-    async with AsyncTestClient(house.app) as client:
-        client.headers.update(house.headers())
-        yield client
 
 
 async def test_each_text_has_a_vector_of_its_masked_form(client, ward):

@@ -3,30 +3,13 @@
 from __future__ import annotations
 
 import pytest
-from litestar.testing import AsyncTestClient
 
-from tests import echo
-from tests.fakes import House
 from tests.unit.test_api_routes import error_of, events
 
 PATH = "/v1/completions"
 NAME = "Zara Quillfeather"
 TEXT = f"of {NAME}"
 MASKED = "of <PERSON_1>"
-
-
-@pytest.fixture
-def ward(tmp_path):
-    with echo.ward(tmp_path / "ward") as one:
-        yield one
-
-
-@pytest.fixture
-async def client(tmp_path, ward):
-    house = House(tmp_path / "keys.json", pipeline=ward.pipeline)
-    async with AsyncTestClient(house.app) as client:
-        client.headers.update(house.headers())
-        yield client
 
 
 async def test_a_text_is_continued_without_a_template(client, ward):

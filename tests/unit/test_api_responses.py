@@ -7,7 +7,6 @@ import json
 import msgspec
 import openai.types
 import pytest
-from litestar.testing import AsyncTestClient
 
 from gateway.api.items import to_prompt
 from gateway.api.schemas_embeddings import EmbeddingBody
@@ -21,8 +20,6 @@ from gateway.api.schemas_responses import (
 )
 from gateway.domain import Message, ResponseFormat, Tool, ToolCall
 from gateway.errors import RequestError
-from tests import echo
-from tests.fakes import House
 from tests.unit.test_api_routes import error_of
 
 PATH = "/v1/responses"
@@ -36,20 +33,6 @@ TOOL = {
     "strict": True,
 }
 PLANTED = "Ottoline-078051120"
-
-
-@pytest.fixture
-def ward(tmp_path):
-    with echo.ward(tmp_path / "ward") as one:
-        yield one
-
-
-@pytest.fixture
-async def client(tmp_path, ward):
-    house = House(tmp_path / "keys.json", pipeline=ward.pipeline)
-    async with AsyncTestClient(house.app) as client:
-        client.headers.update(house.headers())
-        yield client
 
 
 def prompt(**body: object):

@@ -74,7 +74,8 @@ class RemoteEngine:
             reuse=self._upstream.shared_cache,
         )
         stream = AnswerStream(sampling.n, sampling.logprobs)
-        async with await self._exchanges.open(call, _deadline(generation.deadline_s)) as answer:
+        deadline = _deadline(generation.deadline_s)
+        async with await self._exchanges.open(call, deadline, generation.again) as answer:
             while not stream.done:
                 data = await answer.read()
                 if not data:
@@ -87,7 +88,8 @@ class RemoteEngine:
 
     async def embed(self, embedding: Embedding) -> Embedded:
         call = embedding_call(embedding, self._find(embedding.model))
-        async with await self._exchanges.open(call, _deadline(embedding.deadline_s)) as answer:
+        deadline = _deadline(embedding.deadline_s)
+        async with await self._exchanges.open(call, deadline, embedding.again) as answer:
             told = read_embeddings(await _whole(answer), len(embedding.texts))
             await answer.succeed()
         return told

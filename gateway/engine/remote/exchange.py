@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 import httpx
 import structlog
 
+from gateway.engine.port import Again
 from gateway.engine.remote.pool import Outcome, Peer, Pool
 from gateway.engine.remote.refusals import ProvokedError, check_status
 from gateway.engine.remote.requests import Call
@@ -134,8 +135,10 @@ class Exchanges:
     def peers(self) -> tuple[Peer, ...]:
         return self._pool.peers
 
-    async def open(self, call: Call, deadline: float) -> Answer:
+    async def open(self, call: Call, deadline: float, again: Again) -> Answer:
         """Send ``call`` to the servers in turn; return the first answer that begins.
+
+        ``again`` is awaited before each but the first.
 
         Raises:
             BusyError: every server that could be asked is.
@@ -147,6 +150,12 @@ class Exchanges:
         pauses: list[int] = []
         last = EngineError("No server of this model answers now.")
         while (peer := self._pool.take(tried)) is not None:
+            try:
+                if tried:
+                    await again()
+            except BaseException:
+                self._leave(peer, Outcome.UNTOLD)
+                raise
             tried.append(peer)
             try:
                 return await self._begin(peer, call, deadline)
