@@ -207,12 +207,12 @@ def _digests(record: ModelRecord) -> dict[str, str]:
 
 
 def _row(record: ModelRecord, header: GgufHeader | None) -> dict[str, Any]:
-    """``context`` is what a conversation may have, which the file bounds; an adapter has none."""
+    """``context`` is what a conversation may have, which the file bounds."""
     from gateway.engine.model_copy import facts_of
     from gateway.engine.model_file import context_of, size_class
 
     spec, facts = record.spec, record.facts
-    if header is not None and not facts.size_bytes:  # of the bundled model nothing is listed
+    if header is not None and not facts.size_bytes:  # the bundled model, or an older list
         facts = facts_of(header)
     context = spec.context or None
     if header is not None and not spec.base:

@@ -69,7 +69,6 @@ def test_a_model_and_its_adapter_from_add_to_remove(home: Path, files: Path):
     assert bundled["architecture"] == "llama"
     assert bundled["parameters"] > 1_000_000
     assert bundled["context"] >= rows["base"]["context"] > 0
-    assert rows["notes"]["context"] is None
     assert rows["base"]["memory_bytes"] > 40 * 2**20 > rows["notes"]["memory_bytes"] > 0
     assert "adapter of base" in models(home, "list").stdout
     shown = told(home, "show", "base")
@@ -116,14 +115,15 @@ def test_what_does_not_fit_the_memory_is_marked(home: Path, files: Path):
 
 
 def test_a_list_of_an_earlier_release_is_read(home: Path, files: Path):
-    """The keys of then, without those of now; what it does not say is told as unknown."""
-    told(home, "add", str(files / "base.gguf"))
+    """The keys of then, without those of now; what it does not say is told by the file itself."""
+    before = told(home, "add", str(files / "base.gguf"))
     path = home / "models" / "models.toml"
     kept = ("name", "file", "sha256", "decoding", "context", "tags", "zone", "license", "added")
     lines = [line for line in path.read_text().splitlines() if line.startswith(("[", *kept))]
     path.write_text("\n".join(lines))
     row = told(home, "verify", "base")
-    assert (row["quantization"], row["parameters"], row["size"]) == ("", 0, None)
+    assert (row["quantization"], row["architecture"], row["size"]) == ("F16", "llama", "tiny")
+    assert (row["card_sha256"], row["added"]) == ("", before["added"])
     assert [one["name"] for one in told(home, "list")] == ["cloister-extract", "base"]
 
 

@@ -13,6 +13,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from litestar.testing import TestClient
 
+from gateway.engine.port import unrecorded
 from tests import echo
 from tests.fakes import House
 
@@ -127,8 +128,11 @@ def planted(body: object, value: str) -> object:
 
 
 def given_to(engine: echo.EchoEngine) -> str:
-    """All that the engine was given, reprs that hide text included."""
-    asked = [dataclasses.asdict(each) for each in (*engine.asked, *engine.embedded)]
+    """All that the engine was given, reprs that hide text included; ``again`` holds no text."""
+    given = (*engine.asked, *engine.embedded)
+    asked = [dataclasses.asdict(dataclasses.replace(each, again=unrecorded)) for each in given]
+    for each in asked:
+        del each["again"]
     return json.dumps(asked, default=sorted)
 
 
