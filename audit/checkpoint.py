@@ -28,6 +28,8 @@ _NAME = re.compile(r"[^\s+]+")
 _SIZE = re.compile(r"0|[1-9][0-9]{0,18}")
 _CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f]")
 _FIELD = 2**255 - 19  # the prime of curve25519
+_ORDER_8 = 0x05FC536D880238B13933C6D305ACDFD5F098EFF289F4C345B027B2C28F95E826
+_SMALL = (0, 1, _FIELD - 1, _ORDER_8, _FIELD - _ORDER_8)  # y of the points of small order
 _MAX_NOTE = 1 << 20
 _MAX_SIGNATURES = 64
 RECEIPT_MAGIC = "cloister-receipt/v1"
@@ -79,7 +81,7 @@ class VerifyingKey:
         data = unbase64(parts[2])
         if data[:1] != _ED25519 or len(data) != 1 + HASH_BYTES:
             raise NoteError("not an Ed25519 verifier key")
-        if not _is_canonical(data[1:]):
+        if not is_strict(data[1:]):
             raise NoteError("not an Ed25519 verifier key")
         key = cls(parts[0], data[1:])
         if key.id.hex() != parts[1]:
@@ -87,20 +89,27 @@ class VerifyingKey:
         return key
 
     def verify(self, message: bytes, signature: bytes) -> None:
-        try:
-            Ed25519PublicKey.from_public_bytes(self.public).verify(signature, message)
-        except (InvalidSignature, ValueError):
-            raise NoteError("the signature does not verify") from None
+        verify_ed25519(self.public, message, signature)
 
 
-def _is_canonical(point: bytes) -> bool:
-    """Whether a point is spelt as RFC 8032 §5.1.3 demands; OpenSSL takes other spellings, too.
+def verify_ed25519(public: bytes, message: bytes, signature: bytes) -> None:
+    """Raise NoteError unless ``signature`` is by ``public``, whose points are strict."""
+    if not is_strict(signature[:32]):
+        raise NoteError("the signature does not verify")
+    try:
+        Ed25519PublicKey.from_public_bytes(public).verify(signature, message)
+    except (InvalidSignature, ValueError):
+        raise NoteError("the signature does not verify") from None
 
-    A key in two spellings is two keys with one signature, and verifiers would disagree on it.
+
+def is_strict(point: bytes) -> bool:
+    """Whether a point is spelt as RFC 8032 §5.1.3 demands and is of large order.
+
+    OpenSSL takes other spellings, too: a key in two spellings is two keys with one signature. A
+    key of small order signs anything; browsers refuse it, and verifiers would disagree on it.
     """
-    number = int.from_bytes(point, "little")
-    y, sign = number & (1 << 255) - 1, number >> 255
-    return y < _FIELD and not (sign and y in (1, _FIELD - 1))
+    y = int.from_bytes(point, "little") & (1 << 255) - 1
+    return y < _FIELD and y not in _SMALL
 
 
 class SigningKey:
