@@ -109,7 +109,7 @@ def unbase64(text: str, length: int | None = None) -> bytes:
     try:
         data = base64.b64decode(text.encode("ascii"), validate=True)
     except ValueError:
-        raise Bad("not base64") from None
+        data, length = b"", -1
     if base64.b64encode(data).decode("ascii") != text or len(data) != (length or len(data)):
         raise Bad("not canonical base64, or of the wrong length")
     return data
@@ -214,10 +214,9 @@ def parse_record(body: bytes, what: str) -> Any:
     try:
         value = JSON.decode(body.decode("utf-8"))
         plain = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-        if not isinstance(value, dict) or plain.encode("utf-8") != body:
-            raise Bad(f"{what} is not canonical JSON")
         header, parts, seq = value["header"], value["parts"], value["header"]["seq"]
-        fine = type(header["v"]) is int and header["v"] == 1 and isinstance(parts, list)
+        fine = plain.encode("utf-8") == body and isinstance(parts, list)
+        fine &= type(header["v"]) is int and header["v"] == 1
         fine &= type(seq) is int and 0 <= seq < 1 << 53 and isinstance(header["origin"], str)
         fine &= isinstance(header["features"], dict) and isinstance(header["commits"], dict)
         for name, shape in (*SHAPES.items(), *NULLABLE.items()):
@@ -227,10 +226,10 @@ def parse_record(body: bytes, what: str) -> Any:
             for sealed in [part["c"], *part["w"].values()]:
                 unbase64(sealed)
             fine &= isinstance(part["n"], str)
-        if not fine:
-            raise Bad(f"{what} has a field out of shape")
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
-        raise Bad(f"{what} lacks a field") from None
+    except (Bad, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        fine = False
+    if not fine:
+        raise Bad(f"{what} is not canonical, lacks a field or has one out of shape")
     return header
 
 
