@@ -24,8 +24,8 @@ from audit.merkle import HASH_BYTES
 
 _ED25519 = b"\x01"  # signed-note: the signature type byte
 _DASH = "\u2014 "
-_NAME = re.compile(r"[^\s+]+")
-_SIZE = re.compile(r"0|[1-9][0-9]{0,18}")
+KEY_NAME = re.compile(r"[^\s+]+")
+SIZE = re.compile(r"0|[1-9][0-9]{0,18}")
 _CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f]")
 _FIELD = 2**255 - 19  # the prime of curve25519
 _ORDER_8 = 0x05FC536D880238B13933C6D305ACDFD5F098EFF289F4C345B027B2C28F95E826
@@ -76,7 +76,7 @@ class VerifyingKey:
     @classmethod
     def parse(cls, vkey: str) -> VerifyingKey:
         parts = vkey.strip().split("+", 2)
-        if len(parts) != 3 or not _NAME.fullmatch(parts[0]):  # noqa: PLR2004 - name+id+key
+        if len(parts) != 3 or not KEY_NAME.fullmatch(parts[0]):  # noqa: PLR2004 - name+id+key
             raise NoteError("not a verifier key")
         data = unbase64(parts[2])
         if data[:1] != _ED25519 or len(data) != 1 + HASH_BYTES:
@@ -116,7 +116,7 @@ class SigningKey:
     """A log's private key. Lives in the key store and in memory, nowhere else."""
 
     def __init__(self, name: str, seed: bytes) -> None:
-        if not _NAME.fullmatch(name):
+        if not KEY_NAME.fullmatch(name):
             raise NoteError("a key name has no spaces and no plus")
         self._key = Ed25519PrivateKey.from_private_bytes(seed)
         self.public = VerifyingKey(name, self._key.public_key().public_bytes_raw())
@@ -154,9 +154,15 @@ def open_note(note: str | bytes, key: VerifyingKey) -> str:
     return text
 
 
+def signature_lines(note: str | bytes) -> tuple[str, list[tuple[str, bytes]]]:
+    """The text of a note, and the name and blob of each signature line; nothing is verified."""
+    text, lines = _split_note(note)
+    return text, [_signature(line) for line in lines]
+
+
 def signers(note: str | bytes) -> tuple[str, ...]:
     """The key names that a note claims, unverified: to say who signed instead of the log."""
-    return tuple(_signature(line)[0] for line in _split_note(note)[1])
+    return tuple(name for name, _ in signature_lines(note)[1])
 
 
 def _split_note(note: str | bytes) -> tuple[str, list[str]]:
@@ -178,7 +184,7 @@ def _split_note(note: str | bytes) -> tuple[str, list[str]]:
 
 def _signature(line: str) -> tuple[str, bytes]:
     name, space, encoded = line.removeprefix(_DASH).partition(" ")
-    if not line.startswith(_DASH) or not space or not _NAME.fullmatch(name):
+    if not line.startswith(_DASH) or not space or not KEY_NAME.fullmatch(name):
         raise NoteError("not a signature line")
     blob = unbase64(encoded)
     if len(blob) < 5:  # noqa: PLR2004 - four bytes of key id and at least one of signature
@@ -210,7 +216,7 @@ class Checkpoint:
         if len(lines) < 3 or not all(lines):  # noqa: PLR2004 - origin, size, root
             raise NoteError("not a checkpoint")
         root = unbase64(lines[2])
-        if not _SIZE.fullmatch(lines[1]) or len(root) != HASH_BYTES:
+        if not SIZE.fullmatch(lines[1]) or len(root) != HASH_BYTES:
             raise NoteError("not a checkpoint")
         return cls(lines[0], int(lines[1]), root, note)
 
@@ -262,7 +268,7 @@ class SignedReceipt:
     @classmethod
     def open(cls, note: str | bytes, key: VerifyingKey) -> SignedReceipt:
         lines = open_note(note, key).split("\n")[:-1]
-        if len(lines) < 7 or lines[0] != RECEIPT_MAGIC or not _SIZE.fullmatch(lines[4]):  # noqa: PLR2004
+        if len(lines) < 7 or lines[0] != RECEIPT_MAGIC or not SIZE.fullmatch(lines[4]):  # noqa: PLR2004
             raise NoteError("not a receipt")
         if lines[1] != key.name:
             raise NoteError("a receipt of another log")

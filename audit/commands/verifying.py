@@ -10,7 +10,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from audit.commands.common import Output, OutputOption, Source, plain_errors, print_json
+from audit.commands.common import (
+    Output,
+    OutputOption,
+    Source,
+    fail,
+    plain_errors,
+    print_json,
+    witness_key,
+)
 
 if TYPE_CHECKING:
     from audit.verify import Report
@@ -23,6 +31,13 @@ def verify(
     ] = None,
     receipt: Annotated[
         list[Path] | None, typer.Option(help="A signed receipt that somebody was given.")
+    ] = None,
+    witness: Annotated[
+        list[str] | None,
+        typer.Option(help="A witness' verifier key, or a file that holds it (FILE.pub)."),
+    ] = None,
+    threshold: Annotated[
+        int | None, typer.Option(min=1, help="How many of the witnesses must have cosigned: all.")
     ] = None,
     output: OutputOption = Output.TEXT,
 ) -> None:
@@ -37,10 +52,17 @@ def verify(
         kept = [path.read_bytes() for path in checkpoint or []]
         receipts = [path.read_bytes() for path in receipt or []]
         check_kept(kept, receipts)
+        keys = [witness_key(text) for text in witness or []]
+        wanted = len(keys) if threshold is None else threshold
+        if wanted > len({key.public for key in keys}):
+            fail("more cosignatures are asked for than there are witnesses", 2)
         try:
             with open_evidence(source) as evidence:
                 now = minute(datetime.now(UTC))
-                report = judge(evidence, kept=kept, receipts=receipts, now=now)
+                report = judge(
+                    evidence, kept=kept, receipts=receipts, now=now,
+                    witnesses=keys, threshold=wanted,
+                )  # fmt: skip
         except MissingError as failed:
             report = Report(Code.MISSING, f"Bytes are missing: {failed}.")
         except FormatError as failed:
