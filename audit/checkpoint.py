@@ -11,6 +11,7 @@ import base64
 import binascii
 import hashlib
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from cryptography.exceptions import InvalidSignature
@@ -121,6 +122,7 @@ class SigningKey:
         self._key = Ed25519PrivateKey.from_private_bytes(seed)
         self.public = VerifyingKey(name, self._key.public_key().public_bytes_raw())
         self._prefix = f"{_DASH}{name} "
+        self.second: Callable[[str], str] | None = None  # adds a line to checkpoints (§5.5)
 
     @property
     def name(self) -> str:
@@ -208,7 +210,10 @@ class Checkpoint:
         return f"{self.origin}\n{self.size}\n{_b64(self.root)}\n"
 
     def sign(self, key: SigningKey) -> Checkpoint:
-        return Checkpoint(self.origin, self.size, self.root, key.sign_note(self.text()))
+        note = key.sign_note(self.text())
+        if key.second is not None:
+            note += key.second(self.text())
+        return Checkpoint(self.origin, self.size, self.root, note)
 
     @classmethod
     def parse(cls, text: str, note: str = "") -> Checkpoint:

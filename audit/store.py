@@ -426,6 +426,17 @@ class KeyRows:
             raise KeyStoreError("the key store lacks a key")
         return value
 
+    def optional_secret(self, name: str) -> bytes | None:
+        with self._transaction() as connection:
+            value = connection.scalar(_SELECT_SECRET, {"name": name})
+        return value if isinstance(value, bytes) else None
+
+    def add_secret(self, name: str, value: bytes) -> None:
+        """Store a secret, unless there is one of this name."""
+        with self._transaction() as connection:
+            row = {"name": name, "value": value}
+            connection.execute(insert(_secrets).prefix_with("OR IGNORE"), row)
+
     def add(self, rows: Sequence[tuple[bytes, str, bytes]]) -> None:
         """Store ``(id, month, key)``; durable when this returns. One thread only."""
         try:

@@ -23,6 +23,7 @@ from audit.checkpoint import RECEIPT_MAGIC, Checkpoint, SignedReceipt, Verifying
 from audit.cosignature import WitnessKey, cosigners
 from audit.errors import AuditError, FormatError, MissingError, NoteError
 from audit.merkle import Frontier, leaf_hash
+from audit.mldsa import MlDsaKey, first_unsigned
 from audit.record import Header, parse
 
 
@@ -132,6 +133,7 @@ def verify(  # noqa: PLR0913 - what an auditor may bring
     now: str | None = None,
     witnesses: Sequence[WitnessKey] = (),
     threshold: int = 0,
+    second: MlDsaKey | None = None,
 ) -> Report:
     """Verify a log against itself and against what the auditor kept.
 
@@ -143,6 +145,8 @@ def verify(  # noqa: PLR0913 - what an auditor may bring
         witnesses: whose cosignatures count.
         threshold: a checkpoint that so many of them cosigned anchors the log as a kept one does;
             without one, the log is unanchored (audit-format.md §9.6).
+        second: the log's ML-DSA-65 key. Its line must stand on the newest checkpoint, and on all
+            since the first that has it.
 
     Raises:
         FormatError: a kept checkpoint or receipt is no such thing. Everything else is a verdict.
@@ -154,6 +158,7 @@ def verify(  # noqa: PLR0913 - what an auditor may bring
         anchors = _readable(log.key, kept)
         _walk(log, evidence, {a.size for a in anchors if a}, _positions(log.key, receipts))
         _check_end(log)
+        _check_second(log, second)
         _check_anchors(log, anchors)
         _check_receipts(log, receipts)
         cosigned = _cosigned(log, witnesses, threshold)
@@ -296,6 +301,21 @@ def _check_end(log: _Log) -> None:
     if log.tree.size < log.checkpoints[-1].size:
         raise BytesMissingError(
             f"Bytes are missing: {log.tree.size} of {log.checkpoints[-1].size} records are here."
+        )
+
+
+def _check_second(log: _Log, key: MlDsaKey | None) -> None:
+    if key is None:
+        return
+    if key.name != log.key.name:
+        raise ContradictedError("Contradicts the ML-DSA-65 key you named: it is of another log.")
+    try:
+        lacking = first_unsigned([head.note for head in log.checkpoints], key)
+    except NoteError as failed:
+        raise TamperedError(f"Tampered: a checkpoint: {failed}.") from None
+    if lacking is not None:
+        raise ContradictedError(
+            f"Contradicts the ML-DSA-65 key you named: it did not sign checkpoint {lacking}."
         )
 
 

@@ -79,6 +79,21 @@ def export(
             typer.echo(asked.text(), nl=False)
 
 
+def second_key(
+    home: Annotated[Path, typer.Argument(help="A gateway's home; it is used at the next start.")],
+) -> None:
+    """Make the log's ML-DSA-65 key, unless there is one, and print its verifier key: keep it."""
+    from audit.keys import KeyStore
+    from audit.ledger import KEYSTORE_FILE
+
+    with plain_errors():
+        keys = KeyStore.open(home / KEYSTORE_FILE)
+        try:
+            typer.echo(keys.second_key().vkey())
+        finally:
+            keys.close()
+
+
 def cosign(
     asked: _Request,
     key: Annotated[Path, typer.Option(help="The witness' private key; its state is KEY.state.")],
@@ -192,6 +207,7 @@ def register(app: typer.Typer) -> None:
     checkpoints.command()(export)
     checkpoints.command()(cosign)
     checkpoints.command("import")(bring)
+    checkpoints.command("ml-dsa")(second_key)
     witnesses.command()(keygen)
     app.add_typer(checkpoints, name="checkpoint")
     app.add_typer(witnesses, name="witness")
