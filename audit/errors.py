@@ -45,6 +45,12 @@ class WitnessError(AuditError):
     code = "witness"
 
 
+class StampError(AuditError):
+    """A time stamp on something else, or one that no named authority signed."""
+
+    code = "stamp"
+
+
 class ProofError(AuditError):
     """A Merkle proof that does not prove what it claims."""
 
