@@ -11,6 +11,7 @@ import base64
 import binascii
 import hashlib
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from cryptography.exceptions import InvalidSignature
@@ -24,10 +25,12 @@ from audit.merkle import HASH_BYTES
 
 _ED25519 = b"\x01"  # signed-note: the signature type byte
 _DASH = "\u2014 "
-_NAME = re.compile(r"[^\s+]+")
-_SIZE = re.compile(r"0|[1-9][0-9]{0,18}")
+KEY_NAME = re.compile(r"[^\s+]+")
+SIZE = re.compile(r"0|[1-9][0-9]{0,18}")
 _CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f]")
 _FIELD = 2**255 - 19  # the prime of curve25519
+_ORDER_8 = 0x05FC536D880238B13933C6D305ACDFD5F098EFF289F4C345B027B2C28F95E826
+_SMALL = (0, 1, _FIELD - 1, _ORDER_8, _FIELD - _ORDER_8)  # y of the points of small order
 _MAX_NOTE = 1 << 20
 _MAX_SIGNATURES = 64
 RECEIPT_MAGIC = "cloister-receipt/v1"
@@ -74,12 +77,12 @@ class VerifyingKey:
     @classmethod
     def parse(cls, vkey: str) -> VerifyingKey:
         parts = vkey.strip().split("+", 2)
-        if len(parts) != 3 or not _NAME.fullmatch(parts[0]):  # noqa: PLR2004 - name+id+key
+        if len(parts) != 3 or not KEY_NAME.fullmatch(parts[0]):  # noqa: PLR2004 - name+id+key
             raise NoteError("not a verifier key")
         data = unbase64(parts[2])
         if data[:1] != _ED25519 or len(data) != 1 + HASH_BYTES:
             raise NoteError("not an Ed25519 verifier key")
-        if not _is_canonical(data[1:]):
+        if not is_strict(data[1:]):
             raise NoteError("not an Ed25519 verifier key")
         key = cls(parts[0], data[1:])
         if key.id.hex() != parts[1]:
@@ -87,31 +90,39 @@ class VerifyingKey:
         return key
 
     def verify(self, message: bytes, signature: bytes) -> None:
-        try:
-            Ed25519PublicKey.from_public_bytes(self.public).verify(signature, message)
-        except (InvalidSignature, ValueError):
-            raise NoteError("the signature does not verify") from None
+        verify_ed25519(self.public, message, signature)
 
 
-def _is_canonical(point: bytes) -> bool:
-    """Whether a point is spelt as RFC 8032 §5.1.3 demands; OpenSSL takes other spellings, too.
+def verify_ed25519(public: bytes, message: bytes, signature: bytes) -> None:
+    """Raise NoteError unless ``signature`` is by ``public``, whose points are strict."""
+    if not is_strict(signature[:32]):
+        raise NoteError("the signature does not verify")
+    try:
+        Ed25519PublicKey.from_public_bytes(public).verify(signature, message)
+    except (InvalidSignature, ValueError):
+        raise NoteError("the signature does not verify") from None
 
-    A key in two spellings is two keys with one signature, and verifiers would disagree on it.
+
+def is_strict(point: bytes) -> bool:
+    """Whether a point is spelt as RFC 8032 §5.1.3 demands and is of large order.
+
+    OpenSSL takes other spellings, too: a key in two spellings is two keys with one signature. A
+    key of small order signs anything; browsers refuse it, and verifiers would disagree on it.
     """
-    number = int.from_bytes(point, "little")
-    y, sign = number & (1 << 255) - 1, number >> 255
-    return y < _FIELD and not (sign and y in (1, _FIELD - 1))
+    y = int.from_bytes(point, "little") & (1 << 255) - 1
+    return y < _FIELD and y not in _SMALL
 
 
 class SigningKey:
     """A log's private key. Lives in the key store and in memory, nowhere else."""
 
     def __init__(self, name: str, seed: bytes) -> None:
-        if not _NAME.fullmatch(name):
+        if not KEY_NAME.fullmatch(name):
             raise NoteError("a key name has no spaces and no plus")
         self._key = Ed25519PrivateKey.from_private_bytes(seed)
         self.public = VerifyingKey(name, self._key.public_key().public_bytes_raw())
         self._prefix = f"{_DASH}{name} "
+        self.second: Callable[[str], str] | None = None  # adds a line to checkpoints (§5.5)
 
     @property
     def name(self) -> str:
@@ -145,9 +156,15 @@ def open_note(note: str | bytes, key: VerifyingKey) -> str:
     return text
 
 
+def signature_lines(note: str | bytes) -> tuple[str, list[tuple[str, bytes]]]:
+    """The text of a note, and the name and blob of each signature line; nothing is verified."""
+    text, lines = _split_note(note)
+    return text, [_signature(line) for line in lines]
+
+
 def signers(note: str | bytes) -> tuple[str, ...]:
     """The key names that a note claims, unverified: to say who signed instead of the log."""
-    return tuple(_signature(line)[0] for line in _split_note(note)[1])
+    return tuple(name for name, _ in signature_lines(note)[1])
 
 
 def _split_note(note: str | bytes) -> tuple[str, list[str]]:
@@ -169,7 +186,7 @@ def _split_note(note: str | bytes) -> tuple[str, list[str]]:
 
 def _signature(line: str) -> tuple[str, bytes]:
     name, space, encoded = line.removeprefix(_DASH).partition(" ")
-    if not line.startswith(_DASH) or not space or not _NAME.fullmatch(name):
+    if not line.startswith(_DASH) or not space or not KEY_NAME.fullmatch(name):
         raise NoteError("not a signature line")
     blob = unbase64(encoded)
     if len(blob) < 5:  # noqa: PLR2004 - four bytes of key id and at least one of signature
@@ -193,7 +210,10 @@ class Checkpoint:
         return f"{self.origin}\n{self.size}\n{_b64(self.root)}\n"
 
     def sign(self, key: SigningKey) -> Checkpoint:
-        return Checkpoint(self.origin, self.size, self.root, key.sign_note(self.text()))
+        note = key.sign_note(self.text())
+        if key.second is not None:
+            note += key.second(self.text())
+        return Checkpoint(self.origin, self.size, self.root, note)
 
     @classmethod
     def parse(cls, text: str, note: str = "") -> Checkpoint:
@@ -201,7 +221,7 @@ class Checkpoint:
         if len(lines) < 3 or not all(lines):  # noqa: PLR2004 - origin, size, root
             raise NoteError("not a checkpoint")
         root = unbase64(lines[2])
-        if not _SIZE.fullmatch(lines[1]) or len(root) != HASH_BYTES:
+        if not SIZE.fullmatch(lines[1]) or len(root) != HASH_BYTES:
             raise NoteError("not a checkpoint")
         return cls(lines[0], int(lines[1]), root, note)
 
@@ -253,7 +273,7 @@ class SignedReceipt:
     @classmethod
     def open(cls, note: str | bytes, key: VerifyingKey) -> SignedReceipt:
         lines = open_note(note, key).split("\n")[:-1]
-        if len(lines) < 7 or lines[0] != RECEIPT_MAGIC or not _SIZE.fullmatch(lines[4]):  # noqa: PLR2004
+        if len(lines) < 7 or lines[0] != RECEIPT_MAGIC or not SIZE.fullmatch(lines[4]):  # noqa: PLR2004
             raise NoteError("not a receipt")
         if lines[1] != key.name:
             raise NoteError("a receipt of another log")

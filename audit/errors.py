@@ -39,6 +39,18 @@ class NoteError(FormatError):
     code = "note"
 
 
+class WitnessError(AuditError):
+    """A witness does not cosign: the head does not extend what it holds, or is of another log."""
+
+    code = "witness"
+
+
+class StampError(AuditError):
+    """A time stamp on something else, or one that no named authority signed."""
+
+    code = "stamp"
+
+
 class ProofError(AuditError):
     """A Merkle proof that does not prove what it claims."""
 

@@ -7,6 +7,7 @@ audit-format.md §10. A bundle is a directory or a zip file with
     checkpoints.json      every checkpoint as signed, oldest first
     checkpoint.txt        the newest of them: the one to keep elsewhere
     verify_standalone.py  verifies all of this with Python's standard library alone
+    verify.html           verifies all of this in a browser without a network
 
 No key of the key store is ever in it. Reading streams: memory does not grow with the log.
 """
@@ -33,7 +34,7 @@ from audit.verify import Item
 
 FORMAT = "cloister-bundle/1"
 MANIFEST, RECORDS, CHECKPOINTS = "manifest.json", "records.log", "checkpoints.json"
-NEWEST, STANDALONE = "checkpoint.txt", "verify_standalone.py"
+NEWEST, STANDALONE, PAGE = "checkpoint.txt", "verify_standalone.py", "verify.html"
 _MAX_LINE = 64 << 20
 _MAX_SMALL = 64 << 20
 _LINE = re.compile(rb"(0|[1-9][0-9]{0,18}) (.*)\n", re.DOTALL)
@@ -195,6 +196,7 @@ def export_bundle(ledger: Path, out: Path) -> int:
                 (CHECKPOINTS, json.dumps(notes, ensure_ascii=False).encode()),
                 (NEWEST, newest[1].encode()),
                 (STANDALONE, Path(__file__).with_name(STANDALONE).read_bytes()),
+                (PAGE, Path(__file__).with_name(PAGE).read_bytes()),
             ):
                 with target(name) as file:
                     file.write(data)

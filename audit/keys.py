@@ -24,10 +24,11 @@ from cryptography.hazmat.primitives.serialization import (
 
 from audit.checkpoint import SigningKey, unbase64
 from audit.errors import FormatError, KeyStoreError, NoteError, SealError
+from audit.mldsa import MlDsaKey, MlDsaSigner
 from audit.seal import KEY_BYTES, Auditor, Randomness, SubjectKey
 from audit.store import KeyRows
 
-_SIGNING, _ORIGIN = "signing-key", "origin"
+_SIGNING, _ORIGIN, _SECOND = "signing-key", "origin", "signing-key:ml-dsa-65"
 _AUDITOR_MAGIC = "cloister-auditor/1"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,63}")
 
@@ -126,6 +127,9 @@ class KeyStore:
     def __init__(self, rows: KeyRows) -> None:
         self._rows = rows
         self.signing_key = SigningKey(rows.secret(_ORIGIN).decode("utf-8"), rows.secret(_SIGNING))
+        seed = rows.optional_secret(_SECOND)
+        if seed is not None:
+            self.signing_key.second = MlDsaSigner(self.signing_key.name, seed).line
 
     @classmethod
     def create(cls, path: Path, origin: str, randomness: Randomness = os.urandom) -> KeyStore:
@@ -139,6 +143,11 @@ class KeyStore:
     @classmethod
     def open(cls, path: Path, *, readonly: bool = False) -> KeyStore:
         return cls(KeyRows(path, readonly=readonly))
+
+    def second_key(self, randomness: Randomness = os.urandom) -> MlDsaKey:
+        """The ML-DSA-65 key for a second line on checkpoints; made first if there is none."""
+        self._rows.add_secret(_SECOND, randomness(KEY_BYTES))
+        return MlDsaSigner(self.signing_key.name, self._rows.secret(_SECOND)).public
 
     def add(self, keys: Sequence[SubjectKey]) -> None:
         """Make keys durable. MUST return before anything sealed under them is appended."""

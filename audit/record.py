@@ -264,7 +264,7 @@ def parse(body: bytes) -> Record:
         FormatError: not canonical JSON, a missing field, a value out of shape.
     """
     try:
-        value = json.loads(body.decode("utf-8"))
+        value = _DECODER.decode(body.decode("utf-8"))
     except (ValueError, RecursionError):
         raise FormatError("a record is not JSON") from None
     if not isinstance(value, dict) or _plain(value) != body:
@@ -274,6 +274,16 @@ def parse(body: bytes) -> Record:
     except (KeyError, TypeError, AttributeError, NoteError):
         raise FormatError("a record lacks a field or has one out of shape") from None
     return Record(header, parts, _plain(value["header"]))
+
+
+def _integer(text: str) -> int:
+    """A number of §2.2. Others have spellings in which readers of JSON differ."""
+    if len(text) > 17 or not text.strip("-").isdigit() or abs(int(text)) >= _MAX_INTEGER:  # noqa: PLR2004 - digits of 2^53 and a sign
+        raise ValueError("not an integer below 2^53")
+    return int(text)
+
+
+_DECODER = json.JSONDecoder(parse_float=_integer, parse_int=_integer, parse_constant=_integer)
 
 
 def _plain(value: object) -> bytes:

@@ -254,6 +254,10 @@ class Reader:
                 raise FormatError("a checkpoint is not what this log writes")
             yield found.size, found.note
 
+    def checkpoint_at(self, size: int) -> str | None:
+        query = select(_checkpoints.c.note).where(_checkpoints.c.size == size)
+        return self._connection.scalar(query)
+
     def newest_checkpoint(self) -> tuple[int, str] | None:
         found = self._connection.execute(_SELECT_NEWEST).first()
         return None if found is None else (found.size, found.note)
@@ -277,6 +281,11 @@ class Writer(Reader):
 
     def checkpoint(self, size: int, note: str) -> None:
         self._connection.execute(_INSERT_CHECKPOINT, {"size": size, "note": note})
+
+    def cosigned(self, size: int, note: str) -> None:
+        """Keep a checkpoint with the signature lines of its witnesses (audit-format.md §5.4)."""
+        changed = update(_checkpoints).where(_checkpoints.c.size == size).values(note=note)
+        self._connection.execute(changed)
 
     def open_intents(self, intents: Sequence[Pending]) -> None:
         self._many(
@@ -416,6 +425,17 @@ class KeyRows:
         if not isinstance(value, bytes):
             raise KeyStoreError("the key store lacks a key")
         return value
+
+    def optional_secret(self, name: str) -> bytes | None:
+        with self._transaction() as connection:
+            value = connection.scalar(_SELECT_SECRET, {"name": name})
+        return value if isinstance(value, bytes) else None
+
+    def add_secret(self, name: str, value: bytes) -> None:
+        """Store a secret, unless there is one of this name."""
+        with self._transaction() as connection:
+            row = {"name": name, "value": value}
+            connection.execute(insert(_secrets).prefix_with("OR IGNORE"), row)
 
     def add(self, rows: Sequence[tuple[bytes, str, bytes]]) -> None:
         """Store ``(id, month, key)``; durable when this returns. One thread only."""

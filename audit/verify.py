@@ -20,8 +20,10 @@ from enum import IntEnum
 from typing import ClassVar, Protocol
 
 from audit.checkpoint import RECEIPT_MAGIC, Checkpoint, SignedReceipt, VerifyingKey, signers
+from audit.cosignature import WitnessKey, cosigners
 from audit.errors import AuditError, FormatError, MissingError, NoteError
 from audit.merkle import Frontier, leaf_hash
+from audit.mldsa import MlDsaKey, first_unsigned
 from audit.record import Header, parse
 
 
@@ -123,12 +125,15 @@ class _Log:
     started: dict[str, int] = field(default_factory=dict)
 
 
-def verify(
+def verify(  # noqa: PLR0913 - what an auditor may bring
     evidence: Evidence,
     *,
     kept: Sequence[bytes] = (),
     receipts: Sequence[bytes] = (),
     now: str | None = None,
+    witnesses: Sequence[WitnessKey] = (),
+    threshold: int = 0,
+    second: MlDsaKey | None = None,
 ) -> Report:
     """Verify a log against itself and against what the auditor kept.
 
@@ -137,6 +142,11 @@ def verify(
         kept: checkpoints, as signed notes, that the auditor stored elsewhere.
         receipts: signed receipts that somebody was given.
         now: the present minute (``2026-01-31T23:59Z``), to tell overdue intents.
+        witnesses: whose cosignatures count.
+        threshold: a checkpoint that so many of them cosigned anchors the log as a kept one does;
+            without one, the log is unanchored (audit-format.md §9.6).
+        second: the log's ML-DSA-65 key. Its line must stand on the newest checkpoint, and on all
+            since the first that has it.
 
     Raises:
         FormatError: a kept checkpoint or receipt is no such thing. Everything else is a verdict.
@@ -148,17 +158,24 @@ def verify(
         anchors = _readable(log.key, kept)
         _walk(log, evidence, {a.size for a in anchors if a}, _positions(log.key, receipts))
         _check_end(log)
+        _check_second(log, second)
         _check_anchors(log, anchors)
         _check_receipts(log, receipts)
+        cosigned = _cosigned(log, witnesses, threshold)
     except VerdictError as failed:
         return _report(log, failed.verdict, str(failed), now)
     except MissingError as failed:
         return _report(log, Code.MISSING, f"Bytes are missing: {failed}.", now)
     except FormatError as failed:
         return _report(log, Code.TAMPERED, f"Tampered: {failed}.", now)
-    covered = max((a.size for a in anchors if a), default=0)
+    if threshold and cosigned is None:
+        words = _too_few(log, witnesses, threshold)
+        return _report(log, Code.UNANCHORED, words, now, 0, len(receipts))
+    kept_size = max((a.size for a in anchors if a), default=0)
+    covered = max(kept_size, cosigned or 0)
     code = Code.ANCHORED if covered else Code.UNANCHORED
-    return _report(log, code, _good_news(log, covered), now, covered, len(receipts))
+    words = _good_news(log, kept_size, cosigned or 0, threshold)
+    return _report(log, code, words, now, covered, len(receipts))
 
 
 def check_kept(kept: Sequence[bytes], receipts: Sequence[bytes]) -> None:
@@ -287,6 +304,21 @@ def _check_end(log: _Log) -> None:
         )
 
 
+def _check_second(log: _Log, key: MlDsaKey | None) -> None:
+    if key is None:
+        return
+    if key.name != log.key.name:
+        raise ContradictedError("Contradicts the ML-DSA-65 key you named: it is of another log.")
+    try:
+        lacking = first_unsigned([head.note for head in log.checkpoints], key)
+    except NoteError as failed:
+        raise TamperedError(f"Tampered: a checkpoint: {failed}.") from None
+    if lacking is not None:
+        raise ContradictedError(
+            f"Contradicts the ML-DSA-65 key you named: it did not sign checkpoint {lacking}."
+        )
+
+
 def _check_anchors(log: _Log, anchors: Sequence[Checkpoint | None]) -> None:
     for anchor in anchors:
         if anchor is None:
@@ -324,11 +356,37 @@ def _check_receipts(log: _Log, receipts: Sequence[bytes]) -> None:
             )
 
 
+def _cosigned(log: _Log, witnesses: Sequence[WitnessKey], threshold: int) -> int | None:
+    """The size of the newest checkpoint that enough witnesses cosigned."""
+    found = None
+    for head in log.checkpoints:
+        try:
+            names = cosigners(head.note, witnesses)
+        except NoteError as failed:
+            raise TamperedError(f"Tampered: checkpoint of {head.size}: {failed}.") from None
+        if threshold and len(names) >= threshold:
+            found = head.size
+    return found
+
+
 # --- the answer -------------------------------------------------------------------------------
 
 
-def _good_news(log: _Log, anchored: int) -> str:
+def _too_few(log: _Log, witnesses: Sequence[WitnessKey], threshold: int) -> str:
+    most = max((len(cosigners(head.note, witnesses)) for head in log.checkpoints), default=0)
+    return (
+        f"Consistent but unanchored: {threshold} of the witnesses you named must have cosigned "
+        f"one checkpoint, and {most} did."
+    )
+
+
+def _good_news(log: _Log, anchored: int, cosigned: int, threshold: int) -> str:
     records = log.tree.size
+    if cosigned > anchored:
+        return (
+            f"Verified and anchored: {records} records, the first {cosigned} of them exactly as "
+            f"{threshold} or more witnesses cosigned them."
+        )
     if anchored:
         return (
             f"Verified and anchored: {records} records, the first {anchored} of them exactly as "

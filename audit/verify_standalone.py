@@ -5,11 +5,9 @@
 
 BUNDLE is a directory or a zip file as `auditlog export` writes it (audit-format.md). Exit codes:
 0 verified and anchored to a checkpoint you kept, 10 consistent but unanchored, 20 nothing or
-bytes missing, 30 contradicts what you kept, 40 tampered, 2 wrong use. The checks and their order
-are those of audit-format.md section 9.2; `auditlog verify` does the same with other code.
-
-Sources: RFC 6962 section 2.1 (the tree), RFC 8032 section 5.1 (Ed25519),
-https://c2sp.org/signed-note and https://c2sp.org/tlog-checkpoint (what is signed).
+bytes missing, 30 contradicts what you kept, 40 tampered, 2 wrong use. Checks and their order:
+audit-format.md section 9.2. Sources: RFC 6962 section 2.1 (the tree), RFC 8032 section 5.1
+(Ed25519), https://c2sp.org/signed-note and https://c2sp.org/tlog-checkpoint (what is signed).
 """
 # ruff: noqa: N818, PLR2004, T201, UP006, UP035 - a script for Python 3.9: it prints, its numbers
 # are those of the standards, and its errors are verdicts
@@ -18,20 +16,22 @@ from __future__ import annotations
 
 import argparse
 import base64
+import functools
 import hashlib
 import json
 import re
 import sys
 import zipfile
 from pathlib import Path
-from typing import IO, Any, Callable, Iterator, Sequence, Tuple
+from typing import IO, Any, Callable, Iterator, List, Sequence, Set, Tuple
 
 ANCHORED, UNANCHORED, MISSING, CONTRADICTED, TAMPERED = 0, 10, 20, 30, 40
-RECEIPT = "cloister-receipt/v1"
-SIZE = "0|[1-9][0-9]{0,18}"
-MAX_LINE = 64 << 20
+NAMES = {20: "Bytes are missing", 30: "Contradicts what you kept", 40: "Tampered"}
+RECEIPT, MAX_LINE, SIZE = "cloister-receipt/v1", 64 << 20, "0|[1-9][0-9]{0,18}"
 
 Point = Tuple[int, int, int, int]
+Heads = List[Tuple[int, bytes]]
+Notes = Sequence[bytes]
 
 
 class Bad(Exception):
@@ -43,16 +43,18 @@ class Bad(Exception):
 
 
 # --- Ed25519, RFC 8032 section 5.1: verification only, so nothing here needs constant time ----
-
 P = 2**255 - 19
 L = 2**252 + 27742317777372353535851937790883648493
 D = -121665 * pow(121666, P - 2, P) % P
 ROOT_OF_MINUS_1 = pow(2, (P - 1) // 4, P)
 
 
+def y_of(data: bytes) -> int:
+    return int.from_bytes(data[:32], "little") % (1 << 255)
+
+
 def _point(data: bytes) -> Point:
-    number = int.from_bytes(data, "little")
-    y, sign = number & (1 << 255) - 1, number >> 255
+    y, sign = y_of(data), data[31] >> 7
     square = (y * y - 1) * pow(D * y * y + 1, P - 2, P) % P
     x = pow(square, (P + 3) // 8, P)
     if (x * x - square) % P:
@@ -81,19 +83,21 @@ def _multiply(scalar: int, point: Point) -> Point:
 
 
 BASE = _point((4 * pow(5, P - 2, P) % P).to_bytes(32, "little"))
+ORDER_8 = 0x05FC536D880238B13933C6D305ACDFD5F098EFF289F4C345B027B2C28F95E826
+SMALL = (0, 1, P - 1, ORDER_8, P - ORDER_8)  # y of the points that sign anything (section 5.1)
 
 
 def verify_ed25519(public: bytes, message: bytes, signature: bytes) -> None:
     """Raise Bad unless `signature` over `message` is by `public` (32 bytes)."""
     s = int.from_bytes(signature[32:], "little")
-    if len(public) != 32 or len(signature) != 64 or s >= L:
+    if len(public) != 32 or len(signature) != 64 or s >= L or y_of(signature) in SMALL:
         raise Bad("the signature does not verify")
     a = _point(public)
     digest = hashlib.sha512(signature[:32] + public + message).digest()
     challenge = int.from_bytes(digest, "little") % L
     negated = (P - a[0], a[1], 1, P - a[3])
     x, y, z, _ = _add(_multiply(s, BASE), _multiply(challenge, negated))
-    x, y = x * pow(z, P - 2, P) % P, y * pow(z, P - 2, P) % P
+    x, y = (value * pow(z, P - 2, P) % P for value in (x, y))
     if (y | (x & 1) << 255).to_bytes(32, "little") != signature[:32]:
         raise Bad("the signature does not verify")
 
@@ -105,7 +109,7 @@ def unbase64(text: str, length: int | None = None) -> bytes:
     try:
         data = base64.b64decode(text.encode("ascii"), validate=True)
     except ValueError:
-        raise Bad("not base64") from None
+        data, length = b"", -1
     if base64.b64encode(data).decode("ascii") != text or len(data) != (length or len(data)):
         raise Bad("not canonical base64, or of the wrong length")
     return data
@@ -119,9 +123,8 @@ class Key:  # name+id+base64(0x01 || public)
         self.name, data = parts[0], unbase64(parts[2], 33)
         self.public = data[1:]
         self.id = hashlib.sha256(self.name.encode() + b"\n" + data).digest()[:4]
-        y = int.from_bytes(self.public, "little") % (1 << 255)
-        spelt = y < P and not (self.public[31] > 127 and y in (1, P - 1))  # RFC 8032, 5.1.3
-        if data[:1] != b"\x01" or not spelt or self.id.hex() != parts[1]:
+        y = y_of(self.public)
+        if data[:1] != b"\x01" or y >= P or y in SMALL or self.id.hex() != parts[1]:
             raise Bad("not an Ed25519 verifier key, or its id is not its own")
 
 
@@ -140,7 +143,7 @@ def split_note(note: str | bytes) -> tuple[str, list[tuple[str, bytes]]]:
     signatures = []
     for line in lines:
         match = re.fullmatch("\u2014 ([^\\s+]+) (\\S+)", line)
-        signatures.append((match.group(1), unbase64(match.group(2))) if match else ("", b""))
+        signatures.append((match[1], unbase64(match[2])) if match else ("", b""))
         if len(signatures[-1][1]) < 5:
             raise Bad("not a signature line")
     return text + "\n", signatures
@@ -157,18 +160,16 @@ def open_note(note: str | bytes, key: Key) -> str:
     return text
 
 
-def parse_checkpoint(text: str) -> tuple[str, int, bytes]:
+def parse_checkpoint(text: str, origin: str | None = None) -> tuple[int, bytes]:
     lines = text.split("\n")[:-1]
-    if len(lines) < 3 or not all(lines) or not re.fullmatch(SIZE, lines[1]):
-        raise Bad("not a checkpoint")
-    return lines[0], int(lines[1]), unbase64(lines[2], 32)
+    fine = len(lines) > 2 and all(lines) and origin in (None, lines[0])
+    if not fine or not re.fullmatch(SIZE, lines[1]):
+        raise Bad("not a checkpoint of this log")
+    return int(lines[1]), unbase64(lines[2], 32)
 
 
 def open_checkpoint(note: str | bytes, key: Key) -> tuple[int, bytes]:
-    origin, size, root = parse_checkpoint(open_note(note, key))
-    if origin != key.name:
-        raise Bad("a checkpoint of another log")
-    return size, root
+    return parse_checkpoint(open_note(note, key), key.name)
 
 
 def open_receipt(note: bytes, key: Key) -> tuple[int, bytes]:
@@ -181,24 +182,15 @@ def open_receipt(note: bytes, key: Key) -> tuple[int, bytes]:
 # --- the tree, RFC 6962 section 2.1 -----------------------------------------------------------
 
 
-class Tree:
-    def __init__(self) -> None:
-        self.size = 0
-        self.edge: list[bytes] = []
+def node(left: bytes, right: bytes) -> bytes:
+    return hashlib.sha256(b"\x01" + left + right).digest()
 
-    def add(self, leaf: bytes) -> None:
-        index = self.size
-        while index & 1:
-            leaf = hashlib.sha256(b"\x01" + self.edge.pop() + leaf).digest()
-            index >>= 1
-        self.edge.append(leaf)
-        self.size += 1
 
-    def root(self) -> bytes:
-        root = self.edge[-1]
-        for left in reversed(self.edge[:-1]):
-            root = hashlib.sha256(b"\x01" + left + root).digest()
-        return root
+def add(edge: list[bytes], index: int, leaf: bytes) -> None:
+    """Grow a tree of `index` leaves, known by the roots of its perfect subtrees."""
+    while index & 1:
+        leaf, index = node(edge.pop(), leaf), index >> 1
+    edge.append(leaf)
 
 
 HEX, MONTH = "[0-9a-f]{32}", "[0-9]{4}-[0-9]{2}"
@@ -208,15 +200,23 @@ SHAPES = {"boot": HEX, "event": EVENT, "minute": MINUTE, "expires": MONTH, "key"
 NULLABLE = {"rid": HEX, "deadline": MINUTE}
 
 
+def _integer(text: str) -> int:
+    if len(text) > 17 or not text.strip("-").isdigit() or abs(int(text)) >= 1 << 53:
+        raise ValueError("not a number of section 2.2")
+    return int(text)
+
+
+JSON = json.JSONDecoder(parse_float=_integer, parse_int=_integer, parse_constant=_integer)
+
+
 def parse_record(body: bytes, what: str) -> Any:
-    """The header of a record. Unknown fields are left alone."""
+    """The header of a record. Unknown fields are left alone; numbers are those of section 2.2."""
     try:
-        value = json.loads(body.decode("utf-8"))
+        value = JSON.decode(body.decode("utf-8"))
         plain = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-        if not isinstance(value, dict) or plain.encode("utf-8") != body:
-            raise Bad(f"{what} is not canonical JSON")
         header, parts, seq = value["header"], value["parts"], value["header"]["seq"]
-        fine = type(header["v"]) is int and header["v"] == 1 and isinstance(parts, list)
+        fine = plain.encode("utf-8") == body and isinstance(parts, list)
+        fine &= type(header["v"]) is int and header["v"] == 1
         fine &= type(seq) is int and 0 <= seq < 1 << 53 and isinstance(header["origin"], str)
         fine &= isinstance(header["features"], dict) and isinstance(header["commits"], dict)
         for name, shape in (*SHAPES.items(), *NULLABLE.items()):
@@ -226,10 +226,10 @@ def parse_record(body: bytes, what: str) -> Any:
             for sealed in [part["c"], *part["w"].values()]:
                 unbase64(sealed)
             fine &= isinstance(part["n"], str)
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
-        raise Bad(f"{what} lacks a field") from None
+    except (Bad, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        fine = False
     if not fine:
-        raise Bad(f"{what} has a field out of shape")
+        raise Bad(f"{what} is not canonical, lacks a field or has one out of shape")
     return header
 
 
@@ -254,10 +254,9 @@ class Bundle:
             raise Bad("the manifest is not one of a bundle")
 
     def small(self, name: str) -> Any:
-        with self.open(name) as file:
-            data = file.read(MAX_LINE + 1)
         try:
-            value = json.loads(data.decode("utf-8"))
+            with self.open(name) as file:
+                value = json.loads(file.read(MAX_LINE + 1).decode("utf-8"))
             json.dumps(value, ensure_ascii=False).encode("utf-8")  # no escaped half of a pair
         except (ValueError, RecursionError):
             raise Bad(name + " is not JSON") from None
@@ -278,8 +277,8 @@ class Bundle:
             raise Bad(f"{found} of {self.count} records are here", MISSING)
 
 
-def signed_heads(bundle: Bundle, key: Key) -> list[tuple[int, bytes]]:
-    heads: list[tuple[int, bytes]] = []
+def signed_heads(bundle: Bundle, key: Key) -> Heads:
+    heads: Heads = []
     notes = bundle.small("checkpoints.json")
     if not isinstance(notes, list) or not all(isinstance(note, str) for note in notes):
         raise Bad("checkpoints.json is not a list of notes")
@@ -291,85 +290,78 @@ def signed_heads(bundle: Bundle, key: Key) -> list[tuple[int, bytes]]:
 
 
 class Log:
-    """What a walk over all records and heads has established."""
+    """A walk over all records: the leaves and roots that heads, kept notes and receipts name."""
 
-    def __init__(self, bundle: Bundle, key: Key, heads: Sequence[tuple[int, bytes]]) -> None:
-        self.tree, self.name = Tree(), key.name
-        self.leaves: list[bytes] = []
+    def __init__(self, bundle: Bundle, key: Key, heads: Heads, asked: Set[int]) -> None:
+        self.size = 0
+        self.leaves: dict[int, bytes] = {}
         self.roots: dict[int, bytes] = {}
-        self.sequence: dict[str, int] = {}
+        sequence: dict[str, int] = {}
+        edge: list[bytes] = []
         wanted, covered = dict(heads), heads[-1][0] if heads else 0
         for index, body in bundle.records():
-            if index > self.tree.size:
-                raise Bad(f"record {self.tree.size} is not there", MISSING)
-            if index < self.tree.size or index >= covered:
+            if index > self.size:
+                raise Bad(f"record {self.size} is not there", MISSING)
+            if index < self.size or index >= covered:
                 raise Bad(f"record {index} stands where none should")
-            self.check(index, body)
-            self.leaves.append(hashlib.sha256(b"\x00" + body).digest())
-            self.tree.add(self.leaves[-1])
-            size = self.tree.size
-            if size in wanted and self.tree.root() != wanted[size]:
+            header = parse_record(body, f"record {index}")
+            if header["origin"] != key.name or header["seq"] <= sequence.get(header["boot"], -1):
+                raise Bad(f"record {index} is of another log, or was written before")
+            sequence[header["boot"]] = header["seq"]
+            leaf = hashlib.sha256(b"\x00" + body).digest()
+            add(edge, index, leaf)
+            self.size = size = index + 1
+            if index in asked:
+                self.leaves[index] = leaf
+            if size in asked or size in wanted:
+                self.roots[size] = functools.reduce(lambda root, left: node(left, root), edge[::-1])
+            if size in wanted and self.roots[size] != wanted[size]:
                 raise Bad(f"the first {size} records are not those of their checkpoint")
 
-    def check(self, index: int, body: bytes) -> None:
-        header = parse_record(body, f"record {index}")
-        if header["origin"] != self.name or header["seq"] <= self.sequence.get(header["boot"], -1):
-            raise Bad(f"record {index} is of another log, or was written before")
-        self.sequence[header["boot"]] = header["seq"]
 
-    def root_at(self, size: int) -> bytes:
-        tree = Tree()
-        for leaf in self.leaves[:size]:
-            tree.add(leaf)
-        return tree.root()
+def signed(reader: Callable[..., Any], notes: Notes, key: Key) -> Iterator[Any]:
+    """What was kept: (position, hash) of each, or None for one that this key did not sign."""
+    for note in notes:
+        try:
+            yield reader(note, key)
+        except Bad:
+            yield None
 
 
-def against_kept(log: Log, note: bytes, key: Key) -> int:
-    try:
-        size, root = open_checkpoint(note, key)
-    except Bad:
-        raise Bad("another key signed the checkpoint you kept", CONTRADICTED) from None
-    if size > log.tree.size:
-        raise Bad(f"you kept a checkpoint of {size}; {log.tree.size} are here", MISSING)
-    if log.root_at(size) != root:
-        raise Bad(f"the first {size} records are not those of the one you kept", CONTRADICTED)
-    return size
-
-
-def against_receipt(log: Log, note: bytes, key: Key) -> None:
-    try:
-        index, leaf = open_receipt(note, key)
-    except Bad:
-        raise Bad("another key signed the receipt", CONTRADICTED) from None
-    if index >= log.tree.size:
-        raise Bad(f"the receipt is for record {index}; {log.tree.size} are here", MISSING)
-    if log.leaves[index] != leaf:
-        raise Bad(f"record {index} is not the one the receipt is for")
-
-
-def judge(bundle: Bundle, kept: Sequence[bytes], receipts: Sequence[bytes]) -> tuple[int, str]:
+def judge(bundle: Bundle, kept: Notes, receipts: Notes) -> tuple[int, str]:  # noqa: C901
     key = Key(bundle.vkey)
     heads = signed_heads(bundle, key)
-    log = Log(bundle, key, heads)
+    anchors, given = [*signed(open_checkpoint, kept, key)], [*signed(open_receipt, receipts, key)]
+    log = Log(bundle, key, heads, {found[0] for found in (*anchors, *given) if found})
+    here, anchored = log.size, 0
     if not heads:
-        raise Bad("no checkpoint" if log.tree.size else "the log is empty", MISSING)
-    if log.tree.size < heads[-1][0]:
-        raise Bad(f"{log.tree.size} of {heads[-1][0]} records are here", MISSING)
-    anchored = max([against_kept(log, note, key) for note in kept], default=0)
-    for note in receipts:
-        against_receipt(log, note, key)
-    here = f"{log.tree.size} records"
-    if anchored:
-        return ANCHORED, f"Verified and anchored: {here}, the first {anchored} as you kept them."
-    return UNANCHORED, f"Consistent but unanchored: {here}; use --checkpoint FILE."
+        raise Bad("no checkpoint" if here else "the log is empty", MISSING)
+    if here < heads[-1][0]:
+        raise Bad(f"{here} of {heads[-1][0]} records are here", MISSING)
+    for anchor in anchors:
+        if anchor is None:
+            raise Bad("another key signed the checkpoint you kept", CONTRADICTED)
+        if anchor[0] > here:
+            raise Bad(f"you kept a checkpoint of {anchor[0]}; {here} are here", MISSING)
+        if log.roots[anchor[0]] != anchor[1]:
+            raise Bad(f"the first {anchor[0]} records are not those you kept", CONTRADICTED)
+        anchored = max(anchored, anchor[0])
+    for receipt in given:
+        if receipt is None:
+            raise Bad("another key signed the receipt", CONTRADICTED)
+        if receipt[0] >= here:
+            raise Bad(f"the receipt is for record {receipt[0]}; {here} are here", MISSING)
+        if log.leaves[receipt[0]] != receipt[1]:
+            raise Bad(f"record {receipt[0]} is not the one the receipt is for")
+    if not anchored:
+        return UNANCHORED, f"Consistent but unanchored: {here} records; use --checkpoint FILE."
+    return ANCHORED, f"Verified and anchored: {here} records, {anchored} of them as you kept them."
 
 
-def verdict(
-    path: str, kept: Sequence[bytes] = (), receipts: Sequence[bytes] = ()
-) -> tuple[int, str]:
+def verdict(path: str, kept: Notes = (), receipts: Notes = ()) -> tuple[int, str]:
     """Code and words for a bundle. Raises Bad where `kept` or `receipts` are no such thing."""
     for note in kept:
-        if parse_checkpoint(split_note(note)[0])[1] == 0:
+        if parse_checkpoint(split_note(note)[0])[0] == 0:
             raise Bad("a checkpoint of an empty log anchors nothing")
     for note in receipts:
         if not split_note(note)[0].startswith(RECEIPT + "\n"):
@@ -380,8 +372,7 @@ def verdict(
         demo = "DEMO - " if bundle.vkey.startswith("demo.") else ""
         code, words = judge(bundle, kept, receipts)
     except Bad as failed:
-        name = {MISSING: "Bytes are missing", CONTRADICTED: "Contradicts what you kept"}
-        code, words = failed.code, f"{name.get(failed.code, 'Tampered')}: {failed}."
+        code, words = failed.code, f"{NAMES[failed.code]}: {failed}."
     except Exception:  # noqa: BLE001 - whatever reading a damaged or hostile file raises
         code, words = MISSING, "Bytes are missing: a file is not there or unreadable."
     return code, demo + words

@@ -8,9 +8,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
+
+if TYPE_CHECKING:
+    from audit.cosignature import WitnessKey
 
 
 class Output(StrEnum):
@@ -58,3 +61,16 @@ def print_json(value: object) -> None:
 
 def read_passphrase(path: Path | None) -> bytes | None:
     return path.read_bytes().split(b"\n", 1)[0] if path else None
+
+
+def key_text(given: str) -> str:
+    """A key as it was given: itself, or the name of a file that holds it."""
+    if "+" in given and not Path(given).is_file():
+        return given
+    return Path(given).read_text("utf-8")
+
+
+def witness_key(given: str) -> WitnessKey:
+    from audit.cosignature import WitnessKey
+
+    return WitnessKey.parse(key_text(given))

@@ -1,4 +1,4 @@
-"""``auditlog checkpoint`` and ``export``: what leaves the gateway for an auditor."""
+"""``auditlog export``: what leaves the gateway for an auditor."""
 
 from __future__ import annotations
 
@@ -8,20 +8,6 @@ from typing import Annotated
 import typer
 
 from audit.commands.common import Output, OutputOption, Source, fail, plain_errors, print_json
-
-
-def checkpoint(source: Source) -> None:
-    """Print the newest signed checkpoint: keep it elsewhere, it anchors `verify`."""
-    from audit.errors import MissingError
-    from audit.export import open_evidence
-
-    with plain_errors(), open_evidence(source) as evidence:
-        newest = None
-        for newest in evidence.checkpoints():  # noqa: B007 - the last one is wanted
-            pass
-        if newest is None:
-            raise MissingError("no checkpoint was signed yet")
-        typer.echo(newest, nl=False)
 
 
 def export(
@@ -50,5 +36,4 @@ def export(
 
 
 def register(app: typer.Typer) -> None:
-    app.command()(checkpoint)
     app.command()(export)

@@ -10,7 +10,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from audit.commands.common import Output, OutputOption, Source, plain_errors, print_json
+from audit.commands.common import (
+    Output,
+    OutputOption,
+    Source,
+    fail,
+    key_text,
+    plain_errors,
+    print_json,
+    witness_key,
+)
 
 if TYPE_CHECKING:
     from audit.verify import Report
@@ -24,11 +33,22 @@ def verify(
     receipt: Annotated[
         list[Path] | None, typer.Option(help="A signed receipt that somebody was given.")
     ] = None,
+    witness: Annotated[
+        list[str] | None,
+        typer.Option(help="A witness' verifier key, or a file that holds it (FILE.pub)."),
+    ] = None,
+    threshold: Annotated[
+        int | None, typer.Option(min=1, help="How many of the witnesses must have cosigned: all.")
+    ] = None,
+    ml_dsa: Annotated[
+        str | None, typer.Option(help="The log's ML-DSA-65 verifier key: text or a file.")
+    ] = None,
     output: OutputOption = Output.TEXT,
 ) -> None:
     """Verify a log; the exit code is the verdict (0, 10, 20, 30, 40)."""
     from audit.errors import FormatError, MissingError
     from audit.export import open_evidence
+    from audit.mldsa import MlDsaKey
     from audit.record import minute
     from audit.verify import Code, Report, check_kept
     from audit.verify import verify as judge
@@ -37,10 +57,18 @@ def verify(
         kept = [path.read_bytes() for path in checkpoint or []]
         receipts = [path.read_bytes() for path in receipt or []]
         check_kept(kept, receipts)
+        keys = [witness_key(text) for text in witness or []]
+        second = None if ml_dsa is None else MlDsaKey.parse(key_text(ml_dsa))
+        wanted = len(keys) if threshold is None else threshold
+        if wanted > len({key.public for key in keys}):
+            fail("more cosignatures are asked for than there are witnesses", 2)
         try:
             with open_evidence(source) as evidence:
                 now = minute(datetime.now(UTC))
-                report = judge(evidence, kept=kept, receipts=receipts, now=now)
+                report = judge(
+                    evidence, kept=kept, receipts=receipts, now=now,
+                    witnesses=keys, threshold=wanted, second=second,
+                )  # fmt: skip
         except MissingError as failed:
             report = Report(Code.MISSING, f"Bytes are missing: {failed}.")
         except FormatError as failed:
