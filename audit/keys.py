@@ -23,11 +23,15 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from audit.checkpoint import SigningKey, unbase64
-from audit.errors import FormatError, KeyStoreError, NoteError, SealError
-from audit.seal import KEY_BYTES, Auditor, Randomness, SubjectKey
-from audit.store import KeyRows
+from audit.errors import FormatError, KeyStoreError, NoteError, SealError, StaleLockError
+from audit.keystore.find import FindGuard, guard_beside
+from audit.keystore.lock import Box, Lock, key_row, secret_row
+from audit.seal import KEY_BYTES, NONCE_BYTES, Auditor, Randomness, SubjectKey
+from audit.store import LOCK, KeyRows
 
 _SIGNING, _ORIGIN = "signing-key", "origin"
+SECRETS = (_SIGNING, _ORIGIN)
+_LOOKS = 3  # at a lock that others change
 _AUDITOR_MAGIC = "cloister-auditor/1"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,63}")
 
@@ -121,32 +125,93 @@ def _auditor(name: str, public: str) -> Auditor:
 
 
 class KeyStore:
-    """What lives in ``keystore.db``."""
+    """What lives in ``keystore.db``. Its rows are encrypted where it has a lock (§7.6).
 
-    def __init__(self, rows: KeyRows) -> None:
-        self._rows = rows
-        self.signing_key = SigningKey(rows.secret(_ORIGIN).decode("utf-8"), rows.secret(_SIGNING))
+    The lock may be changed by another process at any time: what is written is checked against
+    the lock that stands there in the transaction that writes, and read again where it differs.
+    """
+
+    def __init__(self, rows: KeyRows, guard: FindGuard, randomness: Randomness) -> None:
+        self._rows, self._guard, self._randomness = rows, guard, randomness
+        self._seen: tuple[bytes | None, Box] = (None, Box(None, {}))
+        self._look()
+        origin, seed = self._secret(_ORIGIN), self._secret(_SIGNING)
+        self.signing_key = SigningKey(origin.decode("utf-8"), seed)
 
     @classmethod
     def create(cls, path: Path, origin: str, randomness: Randomness = os.urandom) -> KeyStore:
         """Open the key store at ``path``, made first if there is none."""
-        return cls(
-            KeyRows.create(
-                path, lambda: {_ORIGIN: origin.encode(), _SIGNING: randomness(KEY_BYTES)}
-            )
+        rows = KeyRows.create(
+            path, lambda: {_ORIGIN: origin.encode(), _SIGNING: randomness(KEY_BYTES)}
         )
+        return cls._over(rows, guard_beside(path), randomness)
 
     @classmethod
-    def open(cls, path: Path, *, readonly: bool = False) -> KeyStore:
-        return cls(KeyRows(path, readonly=readonly))
+    def open(
+        cls, path: Path, *, readonly: bool = False, guard: FindGuard | None = None
+    ) -> KeyStore:
+        """Open a key store. A locked one is opened as the settings beside it say, or by ``guard``.
+
+        Raises:
+            KeyStoreError: there is none, or it does not open.
+        """
+        rows = KeyRows(path, readonly=readonly)
+        return cls._over(rows, guard or guard_beside(path), os.urandom)
+
+    @classmethod
+    def _over(cls, rows: KeyRows, guard: FindGuard, randomness: Randomness) -> KeyStore:
+        try:
+            return cls(rows, guard, randomness)
+        except BaseException:
+            rows.close()
+            raise
+
+    def _look(self) -> None:
+        """Take up the lock as it stands now."""
+        raw = self._rows.find(LOCK)
+        lock = None if raw is None else Lock.parse(raw)
+        box = self._seen[1].follow(lock) if self._seen[0] is not None else None
+        if box is None:
+            guard = self._guard(None if lock is None else lock.kind)
+            box = Box(None, {}) if lock is None or guard is None else Box.open(lock, guard)
+        self._seen = (raw, box)
+
+    def _secret(self, name: str) -> bytes:
+        return self._seen[1].read(secret_row(name), self._rows.secret(name))
 
     def add(self, keys: Sequence[SubjectKey]) -> None:
         """Make keys durable. MUST return before anything sealed under them is appended."""
-        self._rows.add([(key.id, key.month, key.key) for key in keys])
+        for _ in range(_LOOKS):
+            raw, box = self._seen
+            nonces = [self._randomness(NONCE_BYTES) for _ in keys] if raw else [b""] * len(keys)
+            rows = [
+                (key.id, key.month, box.seal(key_row(key.id, key.month), key.key, nonce))
+                for key, nonce in zip(keys, nonces, strict=True)
+            ]
+            try:
+                return self._rows.add(rows, raw)
+            except StaleLockError:
+                self._look()
+        raise KeyStoreError("the key store's lock does not stand still")
 
     def key(self, key_id: bytes) -> bytes | None:
-        """The key, or None where it was destroyed (or never was)."""
-        return self._rows.key(key_id)
+        """The key, or None where it was destroyed (or never was).
+
+        Raises:
+            KeyStoreError: its row was changed, or is under a lock that does not open.
+        """
+        try:
+            return self._key(key_id)
+        except KeyStoreError:
+            self._look()
+        return self._key(key_id)
+
+    def _key(self, key_id: bytes) -> bytes | None:
+        found = self._rows.key(key_id)
+        if found is None:
+            return None
+        month, stored = found
+        return self._seen[1].read(key_row(key_id, month), stored)
 
     def destroy(self, key_ids: Sequence[bytes]) -> int:
         """Destroy keys: what they sealed is gone for everybody. Returns how many there were."""
