@@ -44,6 +44,9 @@ class Change:
                 box = Box.open(Lock.parse(raw), guard)
                 if box.lock is not None and box.lock.complete:
                     raise KeyStoreError("the key store is locked already")
+                if not box.prefix:  # an unlocking was broken off, and is not wanted any more
+                    box = box.renewed(guard, self.randomness)
+                    self._exchange(rows, raw, box)
             self._move(rows, box)
 
     def rotate(self, guard: Guard) -> None:
@@ -54,6 +57,8 @@ class Change:
         """
         with closing(KeyRows(self.path)) as rows:
             raw, box = _opened(rows, guard)
+            if not box.prefix:
+                raise KeyStoreError("unlocking the key store was broken off: lock or unlock it")
             if box.lock is not None and box.lock.complete:
                 box = box.renewed(guard, self.randomness)
                 self._exchange(rows, raw, box)
