@@ -236,6 +236,31 @@ def load_registry(path: Path) -> Registry:
     return registry
 
 
+def first_registry(path: Path, auditors: Sequence[Auditor]) -> Registry:
+    """The registry that a home begins with: these auditors, or those it has.
+
+    One who was registered before there were signatures is given the key that requests of theirs
+    are signed with, while nothing was signed yet. That is all that is changed here.
+
+    Raises:
+        KeyStoreError: another auditor would be added, or a key exchanged.
+    """
+    if not path.exists():
+        return Registry.of(auditors)
+    registry = load_registry(path)
+    known = {auditor.id: auditor for auditor in registry.auditors.values()}
+    for auditor in auditors:
+        old = known.get(auditor.id)
+        if old is None:
+            raise KeyStoreError("an auditor is added with `auditlog auditors request`, not by init")
+        if auditor.signer in (b"", old.signer):
+            continue
+        if old.signer or registry.applied:
+            raise KeyStoreError("the auditor is registered with another key to sign with")
+        known[auditor.id] = replace(old, signer=auditor.signer)
+    return registry if registry.applied else Registry.of(tuple(known.values()))
+
+
 def save_registry(path: Path, registry: Registry) -> None:
     """Write the registry whole or not at all. Changing it is an act to put on record first."""
     temporary = path.with_name(path.name + ".new")

@@ -27,7 +27,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from audit.auditors import Registry, Watched, load_registry, save_registry
+from audit.auditors import Watched, first_registry, save_registry
 from audit.checkpoint import Checkpoint, SignedReceipt
 from audit.errors import KeyStoreError, LedgerError, MissingError, NoteError, ProofError
 from audit.keys import KeyStore
@@ -117,12 +117,7 @@ def init_home(
         keys.close()
     if auditors:
         listed = home / AUDITORS_FILE
-        if not listed.exists():
-            save_registry(listed, Registry.of(auditors))
-        elif not {a.id for a in auditors} <= {
-            a.id for a in load_registry(listed).auditors.values()
-        }:
-            raise KeyStoreError("an auditor is added with `auditlog auditors request`, not by init")
+        save_registry(listed, first_registry(listed, auditors))
     return public.name
 
 

@@ -113,8 +113,17 @@ class LedgerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
 class KeystoreSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """What encrypts the key store. The log reads this table itself: docs/ops/keys.md."""
 
-    lock: Literal["none", "passphrase"] = "none"
+    lock: Literal["none", "passphrase", "pkcs11", "transit"] = "none"
     passphrase_file: str = ""
+    pkcs11_module: str = ""
+    pkcs11_token: str = ""
+    pkcs11_key: str = ""
+    pkcs11_pin_file: str = ""
+    transit_url: str = ""
+    transit_mount: str = "transit"
+    transit_key: str = ""
+    transit_token_file: str = ""
+    transit_ca_file: str = ""
 
 
 class EnergySettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

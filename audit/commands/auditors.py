@@ -116,6 +116,25 @@ def apply(source: Source, file: Annotated[Path, typer.Option(help="The signed re
     typer.echo(f"{EVENTS[asked.act]}: {asked.auditor.name}")
 
 
+@auditors.command()
+def public(
+    key: Annotated[Path, typer.Option(help="Your private key.")],
+    name: Annotated[str, typer.Option(help="Your name in the list of auditors.")],
+    passphrase_file: Passphrase = None,
+) -> None:
+    """Print the public half of an auditor's key, with the key that their requests are signed with.
+
+    For those registered before there were signatures: `gateway init --auditor FILE` takes it.
+    """
+    from audit.keys import auditor_line, load_private, signing_half
+    from audit.recipients import Auditor, public_of
+
+    with plain_errors():
+        private = load_private(key.read_bytes(), read_passphrase(passphrase_file))
+        signer = signing_half(private).public_key().public_bytes_raw()
+        typer.echo(auditor_line(Auditor(name, public_of(private), signer=signer)), nl=False)
+
+
 def _about(
     registry: Registry, act: Act, key: Path | None, name: str, scope: Scope, now: str
 ) -> Auditor:

@@ -16,9 +16,6 @@ if TYPE_CHECKING:
     from audit.keystore.lock import Guard
 
 keystore = typer.Typer(help="What encrypts the key store.", no_args_is_help=True)
-OldPassphrase = Annotated[
-    Path, typer.Option(help="A file whose first line is the passphrase that opens it until now.")
-]
 
 
 @keystore.command()
@@ -51,17 +48,25 @@ def rotate(source: Source) -> None:
     typer.echo("Every row is under a new key.")
 
 
-@keystore.command("passphrase")
-def change_passphrase(source: Source, old_passphrase_file: OldPassphrase) -> None:
-    """Let the passphrase that the settings name open the key store, instead of an older one."""
-    from audit.keystore.find import secret_from
-    from audit.keystore.passphrase import Passphrase
-
-    def work(change: Change) -> None:
-        change.guard(Passphrase(secret_from(old_passphrase_file)), _guard(source))
-
-    _change(source, "keystore.changed", work)
-    typer.echo("The new passphrase opens the key store. Copies made before open with the old one.")
+@keystore.command()
+def change(
+    source: Source,
+    old_passphrase_file: Annotated[
+        Path | None, typer.Option(help="A file with the passphrase that opens it until now.")
+    ] = None,
+    old_settings: Annotated[
+        Path | None, typer.Option(help="A copy of the settings that open it until now.")
+    ] = None,
+) -> None:
+    """Let what the settings name now open the key store, instead of what opens it until now."""
+    _change(
+        source,
+        "keystore.changed",
+        lambda one: one.guard(
+            _named_guard(source, old_passphrase_file, old_settings), _guard(source)
+        ),
+    )
+    typer.echo("The key store opens as the settings say. Copies made before open as they did.")
 
 
 @keystore.command()
@@ -103,6 +108,22 @@ def _old_guard(source: Path) -> Guard:
     if settings.lock != "none" or found is None:
         raise KeyStoreError("set keystore.lock to none first, or it is not locked")
     return guard_of(settings, folder, os.environ, found.kind)
+
+
+def _named_guard(source: Path, passphrase: Path | None, settings: Path | None) -> Guard:
+    from audit.errors import KeyStoreError
+    from audit.keystore.change import state
+    from audit.keystore.find import guard_of, read_settings, secret_from
+    from audit.keystore.passphrase import Passphrase
+
+    found = state(_path(source))
+    if found is None:
+        raise KeyStoreError("the key store is not locked")
+    if passphrase is not None:
+        return Passphrase(secret_from(passphrase))
+    if settings is None or not settings.exists():
+        raise KeyStoreError("say what opens it until now: --old-passphrase-file or --old-settings")
+    return guard_of(read_settings(settings), settings.parent, {}, found.kind)
 
 
 def _change(source: Path, event: str, work: Callable[[Change], None]) -> None:

@@ -14,8 +14,10 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 
 from audit.errors import KeyStoreError
+from audit.keystore.hsm import Hsm
 from audit.keystore.lock import Guard
 from audit.keystore.passphrase import Passphrase
+from audit.keystore.transit import Transit
 
 SETTINGS_FILE = "settings.toml"
 PASSPHRASE_VARIABLE = "CLOISTER_KEYSTORE_PASSPHRASE_FILE"  # noqa: S105 - names a file
@@ -30,13 +32,22 @@ Raises KeyStoreError: no guard is set up for it, or a lock is asked for and ther
 
 @dataclass(frozen=True, slots=True)
 class KeystoreSettings:
-    """``[keystore]`` of settings.toml. ``lock``: none or passphrase.
+    """``[keystore]`` of settings.toml. ``lock``: none, passphrase, pkcs11 or transit.
 
     Relative paths count from the folder of the settings. docs/ops/keys.md explains each.
     """
 
     lock: str = "none"
     passphrase_file: str = ""
+    pkcs11_module: str = ""
+    pkcs11_token: str = ""
+    pkcs11_key: str = ""
+    pkcs11_pin_file: str = ""
+    transit_url: str = ""
+    transit_mount: str = "transit"
+    transit_key: str = ""
+    transit_token_file: str = ""
+    transit_ca_file: str = ""
 
 
 def read_settings(path: Path) -> KeystoreSettings:
@@ -69,9 +80,38 @@ def guard_of(
     """
     if kind == "passphrase":
         return Passphrase(secret_from(_passphrase_file(settings, folder, environment)))
-    if settings.lock != kind:
-        raise KeyStoreError(f"the key store is locked with {kind}, and [keystore] does not say so")
-    raise KeyStoreError("keystore.lock is none of: none, passphrase")
+    # Settings of a lock that is given up stay until nothing is under it any more.
+    if settings.lock not in (kind, "none"):
+        raise KeyStoreError(f"the key store is locked with {kind}: [keystore] has to say so")
+    if kind == "pkcs11":
+        return Hsm(
+            _said(settings.pkcs11_module),
+            _said(settings.pkcs11_token),
+            _said(settings.pkcs11_key),
+            _text(secret_from(folder / _said(settings.pkcs11_pin_file))),
+        )
+    if kind == "transit":
+        return Transit(
+            _said(settings.transit_url),
+            _said(settings.transit_mount),
+            _said(settings.transit_key),
+            _text(secret_from(folder / _said(settings.transit_token_file))),
+            str(folder / settings.transit_ca_file) if settings.transit_ca_file else "",
+        )
+    raise KeyStoreError("keystore.lock is none of: none, passphrase, pkcs11, transit")
+
+
+def _said(value: str) -> str:
+    if not value:
+        raise KeyStoreError("[keystore] lacks a setting that its lock needs: docs/ops/keys.md")
+    return value
+
+
+def _text(secret: bytes) -> str:
+    try:
+        return secret.decode("utf-8")
+    except UnicodeDecodeError:
+        raise KeyStoreError("a file with a secret of the key store is no text") from None
 
 
 def _passphrase_file(

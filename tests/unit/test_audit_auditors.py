@@ -207,6 +207,22 @@ def test_init_adds_no_auditor_to_those_there_are(people, folder):
         init_home(folder / "home", [people.new])
 
 
+def test_an_auditor_from_before_signatures_is_given_a_key_to_sign_with(people, folder):
+    """Once: it is taken while nothing was signed, and then not exchanged any more."""
+    home, key = folder / "home", folder / "first.pem"
+    pem = generate_auditor("older")[1]
+    key.write_bytes(pem)
+    line = run("auditors", "public", "--key", key, "--name", "older").stdout
+    whole = parse_auditor_line(line)
+    assert whole.signer == load_signing(pem).public_key().public_bytes_raw()
+    init_home(home, [replace(whole, signer=b"")])
+    assert load_registry(home / "auditors.json").auditors["older"].signer == b""
+    init_home(home, [whole])
+    assert load_registry(home / "auditors.json").auditors["older"] == whole
+    with pytest.raises(KeyStoreError):
+        init_home(home, [replace(whole, signer=people.first.signer)])
+
+
 def _open(home, index, private):
     store = LedgerStore(home / "ledger.db", readonly=True)
     keys = KeyStore.open(home / "keystore.db", readonly=True)

@@ -204,7 +204,7 @@ def test_the_commands_lock_rotate_change_and_unlock(home):
     (home.path / "phrase").rename(home.path / "old-phrase")
     settings(home, NEW.phrase)
     old = home.path / "old-phrase"
-    assert command("passphrase", home.path, "--old-passphrase-file", old).exit_code == 0
+    assert command("change", home.path, "--old-passphrase-file", old).exit_code == 0
     with home.ledger() as ledger:
         ledger.submit(intent(1)).result()
     assert command("unlock", home.path).exit_code == 1
