@@ -25,7 +25,8 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 
-from audit.auditors import Registry, load_registry, parse_auditor, save_registry
+from audit.auditorlist import load_registry, save_registry
+from audit.auditors import Registry, parse_auditor
 from audit.checkpoint import SigningKey
 from audit.errors import FormatError, KeyStoreError, SealError, StaleLockError
 from audit.keystore.find import FindGuard, guard_beside

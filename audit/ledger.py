@@ -27,7 +27,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from audit.auditors import Watched, first_registry, save_registry
+from audit.auditorlist import Watched, first_registry, save_registry
 from audit.checkpoint import Checkpoint, SignedReceipt
 from audit.errors import KeyStoreError, LedgerError, MissingError, NoteError, ProofError
 from audit.keys import KeyStore

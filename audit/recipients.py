@@ -34,7 +34,8 @@ _MLKEM_BYTES = 1184
 HYBRID_BYTES = _MLKEM_BYTES + X25519_BYTES
 
 _CLASSIC_SUITE = Suite(KEM.X25519, KDF.HKDF_SHA256, AEAD.AES_256_GCM)
-# X-Wing, with the code point and labels of draft-ietf-hpke-pq: either half alone keeps the secret.
+# X-Wing (draft-connolly-cfrg-xwing-kem, KEM 0x647A of draft-ietf-hpke-pq): ML-KEM-768 and X25519,
+# either of which alone keeps the content key secret.
 _HYBRID_SUITE = Suite(KEM.MLKEM768_X25519, KDF.HKDF_SHA256, AEAD.AES_256_GCM)
 _ENC_BYTES = {32: 32, HYBRID_BYTES: 1088 + 32}  # by the length of the public key
 

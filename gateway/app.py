@@ -16,7 +16,7 @@ from pathlib import Path
 import structlog
 from litestar import Litestar
 
-from audit.auditors import load_registry
+from audit.auditorlist import load_registry
 from audit.errors import AuditError
 from audit.ledger import AUDITORS_FILE, Ledger, Options
 from gateway import __version__

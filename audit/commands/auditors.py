@@ -102,7 +102,8 @@ def sign(
 @auditors.command()
 def apply(source: Source, file: Annotated[Path, typer.Option(help="The signed request.")]) -> None:
     """Check the signatures, put the change on record, and put it in force."""
-    from audit.auditors import EVENTS, save_registry
+    from audit.auditorlist import save_registry
+    from audit.auditors import EVENTS
     from audit.ledger import AUDITORS_FILE, record_act
     from audit.record import Entry
 
@@ -158,7 +159,7 @@ def _about(
 
 
 def _registry(source: Path) -> Registry:
-    from audit.auditors import load_registry
+    from audit.auditorlist import load_registry
     from audit.ledger import AUDITORS_FILE
 
     return load_registry(source / AUDITORS_FILE)

@@ -79,7 +79,8 @@ def guard_of(
         KeyStoreError: nothing says where it is, or it cannot be read.
     """
     if kind == "passphrase":
-        return Passphrase(secret_from(_passphrase_file(settings, folder, environment)))
+        path, private = _passphrase_file(settings, folder, environment)
+        return Passphrase(secret_from(path, private=private))
     # Settings of a lock that is given up stay until nothing is under it any more.
     if settings.lock not in (kind, "none"):
         raise KeyStoreError(f"the key store is locked with {kind}: [keystore] has to say so")
@@ -116,29 +117,31 @@ def _text(secret: bytes) -> str:
 
 def _passphrase_file(
     settings: KeystoreSettings, folder: Path, environment: Mapping[str, str]
-) -> Path:
+) -> tuple[Path, bool]:
+    """The file, and whether its mode has to say that it is private."""
     named = environment.get(PASSPHRASE_VARIABLE)
     credentials = environment.get(CREDENTIALS_VARIABLE)
     if named:
-        return Path(named)
+        return Path(named), True
     if settings.passphrase_file:
-        return folder / settings.passphrase_file
+        return folder / settings.passphrase_file, True
     if credentials and (Path(credentials) / CREDENTIAL).exists():
-        return Path(credentials) / CREDENTIAL
+        # systemd keeps the folder from others, and shows an ACL for the service as group access.
+        return Path(credentials) / CREDENTIAL, False
     raise KeyStoreError(
         "the key store is locked with a passphrase: name its file in "
         f"keystore.passphrase_file or ${PASSPHRASE_VARIABLE}"
     )
 
 
-def secret_from(path: Path) -> bytes:
+def secret_from(path: Path, *, private: bool = True) -> bytes:
     """The first line of a file.
 
     Raises:
         KeyStoreError: it cannot be read, or others may read it.
     """
     try:
-        if path.stat().st_mode & 0o077:
+        if private and path.stat().st_mode & 0o077:
             raise KeyStoreError("a file with a secret of the key store is readable to others")
         return path.read_bytes().split(b"\n", 1)[0].rstrip(b"\r")
     except OSError:

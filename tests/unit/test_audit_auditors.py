@@ -8,7 +8,8 @@ from dataclasses import replace
 import pytest
 from typer.testing import CliRunner
 
-from audit.auditors import ADD, REMOVE, SIGNER, WIDEN, Registry, Request, load_registry
+from audit.auditorlist import load_registry
+from audit.auditors import ADD, REMOVE, SIGNER, WIDEN, Registry, Request
 from audit.cli import app
 from audit.errors import FormatError, KeyStoreError, MissingError, SealError
 from audit.keys import (

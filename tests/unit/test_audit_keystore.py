@@ -245,7 +245,7 @@ def test_a_passphrase_comes_from_a_systemd_credential(home, monkeypatch, tmp_pat
     """Where neither settings nor variable name a file."""
     change(home).lock(OLD)
     (tmp_path / "keystore-passphrase").write_bytes(OLD.phrase)
-    (tmp_path / "keystore-passphrase").chmod(0o400)
+    (tmp_path / "keystore-passphrase").chmod(0o440)
     monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
     with home.ledger() as ledger:
         assert ledger.submit(intent(1)).result().index == 0
