@@ -80,12 +80,16 @@ def save_registry(path: Path, registry: Registry) -> None:
 
 
 class Watched:
-    """The auditors of a file as they are now; reads it again when it was replaced."""
+    """The auditors of a file as they are now; reads it again when it was replaced.
+
+    Only what was signed since is taken; another list takes a start, which records its digest.
+    """
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._seen = self._mark()
-        self.first = tuple(load_registry(path).auditors.values())
+        self._registry = load_registry(path)
+        self.first = tuple(self._registry.auditors.values())
 
     def _mark(self) -> tuple[int, ...]:
         try:
@@ -103,6 +107,8 @@ class Watched:
         mark = self._mark()
         if mark == self._seen:
             return None
-        auditors = tuple(load_registry(self._path).auditors.values())
-        self._seen = mark
-        return auditors
+        registry = load_registry(self._path)
+        if not registry.continues(self._registry):
+            raise KeyStoreError("the list of auditors was exchanged for another one")
+        self._registry, self._seen = registry, mark
+        return tuple(registry.auditors.values())

@@ -171,6 +171,14 @@ class Registry:
             raise KeyStoreError("nobody would be left who may read everything")
         return replace(self, auditors=auditors, signers=signers, applied=(*self.applied, request))
 
+    def continues(self, earlier: Registry) -> bool:
+        """Whether this is an earlier registry and what was signed since, and not another one."""
+        began = [(auditor.id, auditor.scope) for auditor in self.first]
+        return (
+            began == [(auditor.id, auditor.scope) for auditor in earlier.first]
+            and self.applied[: len(earlier.applied)] == earlier.applied
+        )
+
     def _check_new(self, name: str, signer: bytes, auditor_id: str | None = None) -> None:
         """One person, one name, one key: nobody is both halves of the four eyes."""
         names = self.auditors.keys() | self.signers.keys()

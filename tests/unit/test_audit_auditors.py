@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 from audit.auditorlist import load_registry
 from audit.auditors import ADD, REMOVE, SIGNER, WIDEN, Registry, Request
 from audit.cli import app
-from audit.errors import FormatError, KeyStoreError, MissingError, SealError
+from audit.errors import FormatError, KeyStoreError, LedgerError, MissingError, SealError
 from audit.keys import (
     KeyStore,
     auditor_line,
@@ -255,6 +255,22 @@ def test_a_running_ledger_seals_to_who_is_an_auditor_now(people, folder):
     for index in range(3):
         assert _open(home, index, people.first_private).sealed["principal"] == "ward-7"
     assert _open(home, 1, new).sealed["principal"] == "ward-7"
+
+
+def test_a_running_ledger_takes_no_other_list(people, folder):
+    """A list that does not go on from the one it knows stops it, though it is in good form."""
+    home = folder / "home"
+    init_home(home, [people.first])
+    path = home / "auditors.json"
+    ledger = Ledger.open(home, clock=HandClock())
+    ledger.submit(intent(0)).result()
+    before = path.read_bytes()
+    write(path, Registry.of([people.first, people.new]))
+    with pytest.raises(LedgerError):
+        ledger.submit(intent(1)).result()
+    path.write_bytes(before)
+    assert ledger.submit(intent(2)).result().index == 1
+    ledger.close()
 
 
 def test_hybrid_and_classic_auditors_read_one_log(people, folder):
