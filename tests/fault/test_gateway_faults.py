@@ -199,8 +199,10 @@ def test_a_locked_key_store_opens_with_its_passphrase_only(tmp_path, upstream):
     finally:
         gateway.stop()
     again = running.start(home, keys)
-    assert post(again, NOTE).status_code == 200
-    again.stop()
+    try:
+        assert post(again, NOTE).status_code == 200
+    finally:
+        again.stop()
     phrase.write_text("another one\n")
     with pytest.raises(AssertionError, match=r"the passphrase does not open the key store"):
         running.start(home, keys)
