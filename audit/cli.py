@@ -9,11 +9,19 @@ from __future__ import annotations
 
 import typer
 
-from audit.commands import handing_out, reading, stamping, verifying, witnessing
+from audit.commands import (
+    auditors,
+    handing_out,
+    keystores,
+    reading,
+    stamping,
+    verifying,
+    witnessing,
+)
 
 _HELP = "Read, verify and export the gateway's sealed log."
 app = typer.Typer(name="auditlog", help=_HELP, no_args_is_help=True, pretty_exceptions_enable=False)
-for group in (verifying, handing_out, reading, witnessing, stamping):
+for group in (verifying, handing_out, reading, witnessing, stamping, keystores, auditors):
     group.register(app)
 
 

@@ -78,6 +78,10 @@ class KeyStoreError(AuditError):
     code = "key_store"
 
 
+class StaleLockError(KeyStoreError):
+    """The key store was locked, unlocked or rotated by another process: look again, once more."""
+
+
 class LedgerError(AuditError):
     """The ledger cannot be written. Whoever waits for durability MUST NOT go on."""
 

@@ -27,12 +27,14 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from audit.auditorlist import Watched, first_registry, save_registry
 from audit.checkpoint import Checkpoint, SignedReceipt
 from audit.errors import KeyStoreError, LedgerError, MissingError, NoteError, ProofError
-from audit.keys import KeyStore, load_auditors, save_auditors
+from audit.keys import KeyStore
 from audit.merkle import Frontier, inclusion_proof, leaf_hash, verify_inclusion
+from audit.recipients import Auditor
 from audit.record import Entry, deadline_minute, expiry_month, minute, parse
-from audit.seal import Auditor, Position, Randomness, Sealed, Sealer
+from audit.seal import Position, Randomness, Sealed, Sealer
 from audit.store import LedgerStore, Pending, Reader, Row, Writer
 
 Clock = Callable[[], datetime]
@@ -101,8 +103,8 @@ def init_home(
 ) -> str:
     """Make ledger and key store under ``home`` unless they are there; return the log's origin.
 
-    ``auditors`` are added to those registered. A demo log says so in its origin, hence in every
-    record, checkpoint and receipt: it cannot be promoted.
+    ``auditors`` are registered where none are: to add one later takes two people (§7.7). A demo
+    log says so in its origin, hence in every record, checkpoint and receipt: it cannot be promoted.
     """
     home.mkdir(mode=0o700, parents=True, exist_ok=True)
     name = f"{DEMO_PREFIX if demo else ''}cloister.local/{randomness(8).hex()}"
@@ -115,8 +117,7 @@ def init_home(
         keys.close()
     if auditors:
         listed = home / AUDITORS_FILE
-        known = {a.id: a for a in (load_auditors(listed) if listed.exists() else ())}
-        save_auditors(listed, list((known | {a.id: a for a in auditors}).values()))
+        save_registry(listed, first_registry(listed, auditors))
     return public.name
 
 
@@ -163,11 +164,12 @@ class Ledger:
             KeyStoreError: no key store, or no auditor registered (nobody could ever read).
             MissingError, LedgerError: no ledger, or one that contradicts its own checkpoint.
         """
-        auditors = load_auditors(home / AUDITORS_FILE)
+        auditors = Watched(home / AUDITORS_FILE)
         keys = KeyStore.open(home / KEYSTORE_FILE)
         try:
             store = LedgerStore(home / LEDGER_FILE)
-            return cls(store, keys, Sealer(auditors, randomness), clock, options or Options())
+            sealer = Sealer(auditors.first, randomness, auditors.newest)
+            return cls(store, keys, sealer, clock, options or Options())
         except BaseException:
             keys.close()
             raise

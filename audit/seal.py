@@ -13,16 +13,15 @@ import hmac
 import json
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-from cryptography.hazmat.primitives.hpke import AEAD, KDF, KEM, Suite
 
 from audit.errors import MissingError, SealError
+from audit.recipients import Auditor, PrivateKey, public_of, recipients, unwrap
 from audit.record import Entry, Header, Part, Record, build, canonical
 
 Randomness = Callable[[int], bytes]
@@ -37,35 +36,10 @@ _LENGTH_BYTES = 4
 _MIN_PADDED = 256
 _MIN_GROUPS = 4
 _TAG_BYTES = 16
-_HPKE_BYTES = 32 + KEY_BYTES + _TAG_BYTES  # encapsulated key, content key, tag
-_WRAP_BYTES = NONCE_BYTES + _HPKE_BYTES + _TAG_BYTES
+_AROUND_ENC = NONCE_BYTES + KEY_BYTES + _TAG_BYTES + _TAG_BYTES  # of a wrap, its HPKE's enc apart
 
-_SUITE = Suite(KEM.X25519, KDF.HKDF_SHA256, AEAD.AES_256_GCM)
-
-
-@dataclass(frozen=True, slots=True)
-class Auditor:
-    """Somebody who may read: a name for people, the public half of their key pair."""
-
-    name: str
-    public: bytes
-
-    @property
-    def id(self) -> str:
-        """What a wrap is labelled with: 64 bits of the key's digest."""
-        return hashlib.sha256(b"cloister auditor/1\n" + self.public).hexdigest()[:16]
-
-
-@dataclass(frozen=True, slots=True)
-class Recipient:
-    """An auditor whose public key is parsed once."""
-
-    id: str
-    key: X25519PublicKey = field(repr=False)
-
-    @classmethod
-    def of(cls, auditor: Auditor) -> Recipient:
-        return cls(auditor.id, X25519PublicKey.from_public_bytes(auditor.public))
+_NOBODY = bytes(KEY_BYTES)
+"""In the place of the content key, for an auditor out of scope (audit-format.md §4.7)."""
 
 
 # --- the keys of data subjects (audit-format.md §7.2) -----------------------------------------
@@ -194,21 +168,23 @@ def context(bound: bytes, name: str, ordinal: int) -> bytes:
     return f"cloister/part/1\n{name}\n{ordinal}\n".encode() + bound
 
 
-def open_part(part: Part, bound: bytes, outer: bytes, private: X25519PrivateKey) -> bytes:
+def open_part(part: Part, bound: bytes, outer: bytes, private: PrivateKey) -> bytes:
     """Open one part with the auditor's private key and the key of the key store.
 
     Raises:
         MissingError: the part was not sealed to this auditor.
         SealError: the keys or the bytes are not the right ones.
     """
-    who = Auditor("", private.public_key().public_bytes_raw()).id
+    who = Auditor("", public_of(private)).id
     wrap = dict(part.wraps).get(who)
     if wrap is None:
         raise MissingError("this part was not sealed to this auditor")
     info = _wrap_info(bound, who)
     try:
         inner = AESGCM(outer).decrypt(wrap[:NONCE_BYTES], wrap[NONCE_BYTES:], info)
-        content = _SUITE.decrypt(inner, private, info=info)
+        content = unwrap(inner, private, info)
+        if content == _NOBODY:
+            raise MissingError("this part was not sealed to this auditor")
         nonce, ciphertext = part.ciphertext[:NONCE_BYTES], part.ciphertext[NONCE_BYTES:]
         return unpad(AESGCM(content).decrypt(nonce, ciphertext, bound))
     except (InvalidTag, ValueError):
@@ -267,14 +243,24 @@ class Position:
 class Sealer:
     """Seals entries to the auditors of one log. Holds public keys and subjects' keys only."""
 
-    def __init__(self, auditors: Sequence[Auditor], randomness: Randomness) -> None:
-        self._recipients = [Recipient.of(auditor) for auditor in auditors]
-        self._randomness = randomness
+    def __init__(
+        self,
+        auditors: Sequence[Auditor],
+        randomness: Randomness,
+        newest: Callable[[], Sequence[Auditor] | None] = lambda: None,
+    ) -> None:
+        """``newest`` tells who the auditors are now, or None where they are the same as before."""
+        self._recipients = recipients(auditors)
+        self._randomness, self._newest = randomness, newest
         self.ring = KeyRing(randomness)
         self.boot = randomness(16).hex()
 
     def seal(self, entry: Entry, position: Position) -> Sealed:
         """Seal an entry (§4): part 0 is "meta", then "text", then one "value" per data subject."""
+        changed = self._newest()
+        if changed is not None:
+            self._recipients = recipients(changed)
+        readers = self._readers(entry)
         ring, rid, month = self.ring, entry.receipt_id, position.expires
         own = ring.of("request", rid, month) if rid else ring.fresh(month)
         salt = self._randomness(KEY_BYTES)
@@ -294,30 +280,51 @@ class Sealer:
         meta = {"at": position.at, "keys": opens, "sealed": dict(entry.sealed)}
         plains.insert(0, ("meta", own, meta))
         parts = [
-            self.part(name, to_plain(plain), context(bound, name, ordinal), key.key)
+            self.part(name, to_plain(plain), context(bound, name, ordinal), key.key, readers)
             for ordinal, (name, key, plain) in enumerate(plains)
         ]
         missing = groups_shown(len(entry.values)) - len(entry.values)
         parts += [self.decoy() for _ in range(missing)]
         return Sealed(build(bound, parts), tuple(key for _, key, _ in plains))
 
-    def part(self, name: str, plain: bytes, bound: bytes, outer: bytes) -> Part:
-        """Seal under a fresh content key, wrapped to each auditor and then under ``outer``."""
+    def _readers(self, entry: Entry) -> frozenset[str]:
+        """The ids of those whose scope the entry is in.
+
+        Raises:
+            SealError: it is in nobody's, and would be unreadable for ever.
+        """
+        role, matter = entry.features.get("role"), entry.sealed.get("matter")
+        known = (
+            role if isinstance(role, str) else None,
+            matter if isinstance(matter, str) else None,
+        )
+        found = frozenset(r.id for r in self._recipients if r.scope.covers(*known))
+        if not found:
+            raise SealError("an entry is in no auditor's scope")
+        return found
+
+    def part(
+        self, name: str, plain: bytes, bound: bytes, outer: bytes, readers: Collection[str]
+    ) -> Part:
+        """Seal under a fresh content key, wrapped to each auditor and then under ``outer``.
+
+        Who is not one of ``readers`` is given a wrap, too: of nothing. Else a matter could be
+        told by who may read about it.
+        """
         content, nonce = self._randomness(KEY_BYTES), self._randomness(NONCE_BYTES)
         ciphertext = nonce + AESGCM(content).encrypt(nonce, pad(plain), bound)
         under = AESGCM(outer)
         wraps = []
         for recipient in self._recipients:
-            info = _wrap_info(bound, recipient.id)
-            inner = _SUITE.encrypt(content, recipient.key, info=info)
-            nonce = self._randomness(NONCE_BYTES)
+            info, nonce = _wrap_info(bound, recipient.id), self._randomness(NONCE_BYTES)
+            inner = recipient.wrap(content if recipient.id in readers else _NOBODY, info)
             wraps.append((recipient.id, nonce + under.encrypt(nonce, inner, info)))
         return Part(name, ciphertext, tuple(wraps))
 
     def decoy(self) -> Part:
         """A value part of random bytes: hides how many data subjects a text names (§4.5)."""
         size = NONCE_BYTES + _MIN_PADDED + _TAG_BYTES
-        wraps = tuple((r.id, self._randomness(_WRAP_BYTES)) for r in self._recipients)
+        wraps = tuple((r.id, self._randomness(_AROUND_ENC + r.enc_bytes)) for r in self._recipients)
         return Part("value", self._randomness(size), wraps)
 
 
@@ -349,9 +356,7 @@ class Opened:
     erased: int = 0
 
 
-def open_entry(
-    record: Record, key: Callable[[bytes], bytes | None], private: X25519PrivateKey
-) -> Opened:
+def open_entry(record: Record, key: Callable[[bytes], bytes | None], private: PrivateKey) -> Opened:
     """Open what these keys open. A part whose key was destroyed counts as erased.
 
     Raises:

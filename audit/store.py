@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -43,10 +43,20 @@ from sqlalchemy import (
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.pool import NullPool, QueuePool
 
-from audit.errors import AuditError, FormatError, KeyStoreError, LedgerError, MissingError
+from audit.errors import (
+    AuditError,
+    FormatError,
+    KeyStoreError,
+    LedgerError,
+    MissingError,
+    StaleLockError,
+)
 
 BUSY_MS = 10_000
 _PROBE_BYTES = 8192
+_PLAIN_KEY_BYTES = 32
+LOCK = "lock"
+"""The secret that tells how the others are encrypted."""
 
 _ledger = MetaData()
 _facts = Table(
@@ -117,8 +127,15 @@ _SELECT_RID = select(_records).where(_records.c.rid == bindparam("rid")).order_b
 _SELECT_NEWEST = select(_checkpoints).order_by(_checkpoints.c.size.desc()).limit(1)
 _SELECT_CHECKPOINTS = select(_checkpoints).order_by(_checkpoints.c.size)
 _SELECT_PENDING = select(_pending).order_by(_pending.c.idx)
-_SELECT_KEY = select(_keys.c.key).where(_keys.c.id == bindparam("id"))
 _SELECT_SECRET = select(_secrets.c.value).where(_secrets.c.name == bindparam("name"))
+_SELECT_KEYROW = select(_keys.c.month, _keys.c.key).where(_keys.c.id == bindparam("id"))
+_SELECT_KEYS_AFTER = select(_keys).where(_keys.c.id > bindparam("after")).order_by(_keys.c.id)
+_PUT_SECRET = insert(_secrets).prefix_with("OR REPLACE")
+_SWAP_KEY = (
+    update(_keys)
+    .where(_keys.c.id == bindparam("which"), _keys.c.key == bindparam("old"))
+    .values(key=bindparam("new"))
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -386,6 +403,12 @@ class LedgerStore:
 # --- the key store ----------------------------------------------------------------------------
 
 
+def _check_lock(connection: Connection, lock: bytes | None) -> None:
+    """What is written MUST be under the lock that stands there now, in this very transaction."""
+    if connection.scalar(_SELECT_SECRET, {"name": LOCK}) != lock:
+        raise StaleLockError("the key store's lock was changed meanwhile")
+
+
 class KeyRows:
     """The key store's database. Apart from the ledger's, so that backups of one lack the other."""
 
@@ -426,24 +449,35 @@ class KeyRows:
             raise KeyStoreError("the key store lacks a key")
         return value
 
-    def optional_secret(self, name: str) -> bytes | None:
+    def find(self, name: str) -> bytes | None:
+        """A secret as it is stored, or None."""
         with self._transaction() as connection:
             value = connection.scalar(_SELECT_SECRET, {"name": name})
         return value if isinstance(value, bytes) else None
 
-    def add_secret(self, name: str, value: bytes) -> None:
-        """Store a secret, unless there is one of this name."""
+    def add_secret(self, name: str, value: bytes, lock: bytes | None) -> None:
+        """Store a secret, unless there is one of this name.
+
+        Raises:
+            StaleLockError: the key store is under another lock than ``lock``.
+        """
         with self._transaction() as connection:
+            _check_lock(connection, lock)
             row = {"name": name, "value": value}
             connection.execute(insert(_secrets).prefix_with("OR IGNORE"), row)
 
-    def add(self, rows: Sequence[tuple[bytes, str, bytes]]) -> None:
-        """Store ``(id, month, key)``; durable when this returns. One thread only."""
+    def add(self, rows: Sequence[tuple[bytes, str, bytes]], lock: bytes | None = None) -> None:
+        """Store ``(id, month, key)``; durable when this returns. One thread only.
+
+        Raises:
+            StaleLockError: the key store is under another lock than ``lock``; nothing was stored.
+        """
         try:
             with _port(KeyStoreError, "the key store cannot be written"):
                 if self._held is None:
                     self._held = self._engine.connect()
                 with self._held.begin():
+                    _check_lock(self._held, lock)
                     values = [{"id": i, "month": m, "key": k} for i, m, k in rows]
                     self._held.execute(_INSERT_KEY, values)
         except BaseException:
@@ -454,10 +488,13 @@ class KeyRows:
                     held.close()
             raise
 
-    def key(self, key_id: bytes) -> bytes | None:
+    def key(self, key_id: bytes) -> tuple[str, bytes] | None:
+        """The month and the key as they are stored, or None."""
         with self._transaction() as connection:
-            value = connection.scalar(_SELECT_KEY, {"id": key_id})
-        return value if isinstance(value, bytes) else None
+            found = connection.execute(_SELECT_KEYROW, {"id": key_id}).first()
+        if found is None or not isinstance(found.key, bytes):
+            return None
+        return str(found.month), found.key
 
     def destroy(self, key_ids: Sequence[bytes]) -> int:
         """Overwrite these keys, in the database and in what its log still holds of them.
@@ -469,6 +506,10 @@ class KeyRows:
             blank = update(_keys).where(_keys.c.id.in_(key_ids)).values(key=bytes(32))
             connection.execute(blank)
             gone = connection.execute(delete(_keys).where(_keys.c.id.in_(key_ids))).rowcount
+        self._empty_log()
+        return int(gone)
+
+    def _empty_log(self) -> None:
         with _port(KeyStoreError, "the key store cannot be used"), self._engine.connect() as plain:
             cursor = plain.connection.cursor()
             cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)")
@@ -476,7 +517,67 @@ class KeyRows:
             cursor.close()
         if found is None or found[0]:
             raise KeyStoreError("keys were deleted, but a reader holds what the log has of them")
-        return int(gone)
+
+    # --- changing the lock (audit-format.md §7.6) ---
+
+    def keys_after(self, after: bytes, limit: int) -> list[tuple[bytes, str, bytes]]:
+        """The next ``(id, month, key)`` in the order of their ids, as they are stored."""
+        with self._transaction() as connection:
+            found = connection.execute(_SELECT_KEYS_AFTER.limit(limit), {"after": after})
+            return [(row.id, row.month, row.key) for row in found]
+
+    def swap_keys(self, rows: Sequence[tuple[bytes, bytes, bytes]], lock: bytes | None) -> None:
+        """Store ``(id, old, new)`` where ``old`` still stands: a destroyed key stays destroyed.
+
+        Raises:
+            StaleLockError: the key store is under another lock than ``lock``.
+        """
+        with self._transaction() as connection:
+            _check_lock(connection, lock)
+            values = [{"which": i, "old": old, "new": new} for i, old, new in rows]
+            if values:
+                connection.execute(_SWAP_KEY, values)
+
+    def put(self, secrets: Mapping[str, bytes], lock: bytes | None) -> None:
+        """Store secrets, the lock among them, in one transaction.
+
+        Raises:
+            StaleLockError: the key store is under another lock than ``lock``.
+        """
+        with self._transaction() as connection:
+            _check_lock(connection, lock)
+            rows = [{"name": name, "value": value} for name, value in secrets.items()]
+            connection.execute(_PUT_SECRET, rows)
+
+    def settle(self, prefix: bytes, old: bytes, new: bytes | None) -> bool:
+        """Put ``new`` in the place of the lock, unless a key does not begin with ``prefix``.
+
+        An empty prefix stands for plain keys, which are shorter than any other.
+        """
+        begins = func.substr(_keys.c.key, 1, len(prefix)) == prefix
+        right = begins if prefix else func.length(_keys.c.key) == _PLAIN_KEY_BYTES
+        with self._transaction() as connection:
+            _check_lock(connection, old)
+            if connection.scalar(select(func.count()).select_from(_keys).where(~right)):
+                return False
+            if new is None:
+                connection.execute(delete(_secrets).where(_secrets.c.name == LOCK))
+            else:
+                connection.execute(_PUT_SECRET, [{"name": LOCK, "value": new}])
+        return True
+
+    def scour(self) -> None:
+        """Write the file anew, so that what rows held before stands nowhere in it.
+
+        Raises:
+            KeyStoreError: not done: try again when nobody reads the key store.
+        """
+        message = "the key store cannot be written"
+        with _port(KeyStoreError, message), self._engine.connect() as plain:
+            cursor = plain.connection.cursor()
+            cursor.execute("VACUUM")
+            cursor.close()
+        self._empty_log()
 
     def probe(self) -> None:
         with self._transaction() as connection:

@@ -16,8 +16,9 @@ from pathlib import Path
 import structlog
 from litestar import Litestar
 
+from audit.auditorlist import load_registry
 from audit.errors import AuditError
-from audit.ledger import Ledger, Options
+from audit.ledger import AUDITORS_FILE, Ledger, Options
 from gateway import __version__
 from gateway.api.auth import AuthFailures
 from gateway.api.keyfile import KeyFile
@@ -200,6 +201,7 @@ def create_app(
     policies = policies_in_force(settings, home)
     guard = protector(settings, home, clock)
     ledger = open_ledger(settings, home, clock)
+    registry = load_registry(home / AUDITORS_FILE)
     pool = ThreadPoolExecutor(settings.detection.workers, thread_name_prefix="detect")
 
     def forget() -> None:
@@ -251,7 +253,7 @@ def create_app(
         try:
             await engine.start()
             check_default(settings.engine.default_model, engine.models())
-            await record.boot(__version__)
+            await record.boot(__version__, registry.digest)
         except GatewayError as error:
             log.error("gateway_not_started", code=error.code)  # noqa: TRY400 - for machines
             sys.stderr.write(f"gateway: {error.message}\n")  # for people: the library logs neither

@@ -87,8 +87,6 @@ def init(
     done = provision(home_from_environment(), utc_now, demo=demo, auditors=lines)
     shown = {} if demo else done.shown
     text = [f"{done.home}: " + (f"created {', '.join(done.created)}" if done.created else "ready")]
-    if auditor and "auditor" in done.created:
-        text.append("A running gateway seals to the new auditor after its next start.")
     if shown:
         text.append("These are shown once and stored nowhere. Keep them now.")
     text += [f"\n{name}:\n{secret.strip()}" for name, secret in shown.items()]

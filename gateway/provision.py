@@ -21,7 +21,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from audit.errors import AuditError
 from audit.keys import generate_auditor, parse_auditor_line
 from audit.ledger import AUDITORS_FILE, init_home
-from audit.seal import Auditor
+from audit.recipients import Auditor
 from gateway.api.keyfile import Grant, issue_key
 from gateway.domain import Clock, Purpose, Role
 from gateway.errors import SettingsError
@@ -82,7 +82,7 @@ def provision(
     """Make what is missing of a home. Idempotent: a second call makes and shows nothing.
 
     ``auditors`` are public keys as ``auditlog keygen`` writes them. Without any, and with none
-    registered, a key pair is made and its private half shown.
+    registered, a key pair is made and its private half shown. Later, two people add one.
 
     Raises:
         SettingsError: the home cannot be written, an auditor's key is none, or a demo home is
@@ -94,7 +94,7 @@ def provision(
     except OSError as error:
         raise SettingsError(f"{home} cannot be written ({error.strerror}).") from None
     except AuditError as error:
-        raise SettingsError(f"The ledger cannot be created: {error}.") from None
+        raise SettingsError(f"The home cannot be made: {error}.") from None
 
 
 def _provision(home: Path, clock: Clock, *, demo: bool, auditors: Sequence[str]) -> Provisioned:
@@ -106,7 +106,8 @@ def _provision(home: Path, clock: Clock, *, demo: bool, auditors: Sequence[str])
     for directory in (POLICIES_DIR, RECOGNIZERS_DIR, "models"):
         (home / directory).mkdir(mode=0o700, exist_ok=True)
     if not (home / AUDITORS_FILE).exists() or auditors:
-        created.append("auditor" if (home / AUDITORS_FILE).exists() else "ledger")
+        if not (home / AUDITORS_FILE).exists():
+            created.append("ledger")
         registered = [parse_auditor_line(line) for line in auditors]
         if not registered:
             registered, shown["auditor private key"] = _new_auditor(demo=demo)

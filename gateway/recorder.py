@@ -244,13 +244,16 @@ class Recorder:
             )
         )
 
-    async def boot(self, version: str) -> None:
+    async def boot(self, version: str, auditors: str = "") -> None:
         """Put the start of this process on record, under a checkpoint: from here on there is one.
+
+        ``auditors`` is the digest of who may read, so that a list that was exchanged shows.
 
         Raises:
             LedgerUnavailableError: it is not durable.
         """
-        await self.event("boot", {"version": version}, {})
+        digests = {"digests": {"key:auditors": auditors}} if auditors else {}
+        await self.event("boot", {"version": version, **digests}, {})
         try:
             await asyncio.wrap_future(self._ledger.publish())
         except AuditError:

@@ -170,7 +170,10 @@ def close_air_gap(settings: Settings, server: Server) -> None:
         log.error("air_gap_refused", code=event)
 
     connect: list[airgap.Address] = []
-    for parts in (urlsplit(url) for upstream in settings.upstream for url in upstream.urls):
+    urls = [url for upstream in settings.upstream for url in upstream.urls]
+    if settings.keystore.lock == "transit":
+        urls.append(settings.keystore.transit_url)
+    for parts in map(urlsplit, urls):
         default = 443 if parts.scheme == "https" else 80
         connect.append((parts.hostname or "", parts.port or default))
     # urllib3, which Presidio imports, binds ::1 once to see whether there is IPv6; nothing leaves.

@@ -110,6 +110,22 @@ class LedgerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     retain_months: Annotated[int, msgspec.Meta(ge=1, le=1200)] = 72
 
 
+class KeystoreSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What encrypts the key store. The log reads this table itself: docs/ops/keys.md."""
+
+    lock: Literal["none", "passphrase", "pkcs11", "transit"] = "none"
+    passphrase_file: str = ""
+    pkcs11_module: str = ""
+    pkcs11_token: str = ""
+    pkcs11_key: str = ""
+    pkcs11_pin_file: str = ""
+    transit_url: str = ""
+    transit_mount: str = "transit"
+    transit_key: str = ""
+    transit_token_file: str = ""
+    transit_ca_file: str = ""
+
+
 class EnergySettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """What an answer is taken to cost. ``grid_gco2e_per_kwh`` 0: CO2e is not told.
 
@@ -131,6 +147,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     energy: EnergySettings = EnergySettings()
     policy: PolicySettings = PolicySettings()
     ledger: LedgerSettings = LedgerSettings()
+    keystore: KeystoreSettings = KeystoreSettings()
 
 
 def home_from_environment() -> Path:

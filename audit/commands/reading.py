@@ -24,19 +24,30 @@ def keygen(
     out: Annotated[Path, typer.Option(help="Where the private key goes; FILE.pub is beside it.")],
     name: Annotated[str, typer.Option(help="The auditor's name, as records will show it.")],
     passphrase_file: Passphrase = None,
+    hybrid: Annotated[
+        bool, typer.Option(help="ML-KEM-768 and X25519: withstands quantum computers, too.")
+    ] = False,
+    signer: Annotated[
+        bool, typer.Option(help="Of a second person, who agrees to new auditors and reads nothing.")
+    ] = False,
 ) -> None:
     """Make an auditor's key pair. The private half never goes to the gateway."""
-    from audit.keys import auditor_line, generate_auditor
+    from audit.keys import auditor_line, generate_auditor, generate_signer, signer_line
 
     with plain_errors():
-        auditor, pem = generate_auditor(name, read_passphrase(passphrase_file))
+        phrase = read_passphrase(passphrase_file)
+        if signer:
+            person, pem = generate_signer(name, phrase)
+        else:
+            person, pem = generate_auditor(name, phrase, hybrid=hybrid)
         descriptor = os.open(out, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
         with os.fdopen(descriptor, "wb") as file:
             file.write(pem)
         public = out.with_name(out.name + ".pub")
-        public.write_text(auditor_line(auditor), "utf-8")
+        public.write_text((signer_line if signer else auditor_line)(person), "utf-8")
+    how = "auditlog auditors request --act signer --key" if signer else "gateway init --auditor"
     typer.echo(f"private key  {out} (keep it away from the gateway)")
-    typer.echo(f"public key   {public} (register it: gateway init --auditor {public})")
+    typer.echo(f"public key   {public} (register it: {how} {public})")
 
 
 def show(

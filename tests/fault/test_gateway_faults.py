@@ -181,6 +181,34 @@ def test_a_missing_part_of_the_home_keeps_the_gateway_from_starting(tmp_path, up
     assert not (home / missing).exists()
 
 
+def test_a_locked_key_store_opens_with_its_passphrase_only(tmp_path, upstream):
+    """Locked and rotated while the gateway answers; a wrong passphrase keeps it from starting."""
+    home, keys = home_for(tmp_path, upstream)
+    phrase = home / "phrase"
+    phrase.write_text("a passphrase of the test\n")
+    phrase.chmod(0o600)
+    settings = (home / "settings.toml").read_text()
+    gateway = running.start(home, keys)
+    try:
+        assert post(gateway, NOTE).status_code == 200
+        lock = '\n[keystore]\nlock = "passphrase"\npassphrase_file = "phrase"\n'
+        (home / "settings.toml").write_text(settings + lock)
+        for verb in ("lock", "rotate"):
+            running.cli(home, "keystore", verb, str(home), module="audit")
+            assert post(gateway, NOTE).status_code == 200
+    finally:
+        gateway.stop()
+    again = running.start(home, keys)
+    try:
+        assert post(again, NOTE).status_code == 200
+    finally:
+        again.stop()
+    phrase.write_text("another one\n")
+    with pytest.raises(AssertionError, match=r"the passphrase does not open the key store"):
+        running.start(home, keys)
+    assert verdict(home)["code"] == 10
+
+
 def test_no_key_store_lets_nobody_in(tmp_path, upstream):
     """API keys that cannot be read: every request is refused, readiness is red."""
     home, keys = home_for(tmp_path, upstream)

@@ -184,7 +184,7 @@ def test_every_registered_auditor_reads_alone(folder):
     """A record is sealed to each auditor on the list."""
     pairs = [generate_auditor(name) for name in ("first", "second")]
     home = make_home(folder / "home")
-    init_home(home.path, [auditor for auditor, _ in pairs])
+    save_auditors(home.path / "auditors.json", [auditor for auditor, _ in pairs])
     with home.ledger() as ledger:
         ledger.submit(intent(1)).result()
     keys = KeyStore.open(home.path / "keystore.db", readonly=True)
