@@ -10,7 +10,7 @@ import base64
 import json
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
@@ -151,6 +151,18 @@ class KeyStore:
     def destroy(self, key_ids: Sequence[bytes]) -> int:
         """Destroy keys: what they sealed is gone for everybody. Returns how many there were."""
         return self._rows.destroy(key_ids)
+
+    def note(self, name: str) -> bytes | None:
+        """What was kept under a name, or None (audit-format.md §11)."""
+        return self._rows.note(name)
+
+    def set_note(self, name: str, value: bytes | None) -> None:
+        """Keep something small under a name of its own; None drops it."""
+        self._rows.set_note(name, value)
+
+    def ids(self, before: str | None = None) -> Iterator[bytes]:
+        """The ids of all keys, or of those that expire before a month."""
+        return self._rows.ids(before)
 
     def probe(self) -> None:
         self._rows.probe()
