@@ -18,6 +18,7 @@ from litestar import Litestar
 
 from audit.errors import AuditError
 from audit.ledger import Ledger, Options
+from audit.retention import Expirer
 from gateway import __version__
 from gateway.api.auth import AuthFailures
 from gateway.api.keyfile import KeyFile
@@ -62,6 +63,7 @@ from gateway.web import pages
 log = structlog.get_logger()
 
 _OWNER_KEY_BYTES = 32
+_EXPIRY_S = 24 * 3600.0
 _KEYS_AHEAD = 256  # a request takes one and one for each person of its text
 
 
@@ -122,6 +124,7 @@ def open_ledger(settings: Settings, home: Path, clock: Clock) -> Ledger:
         checkpoint_records=settings.ledger.checkpoint_records,
         checkpoint_seconds=settings.ledger.checkpoint_s,
         reserve=_KEYS_AHEAD,
+        index=True,
     )
     try:
         ledger = Ledger.open(home, clock=clock, options=options)
@@ -216,6 +219,7 @@ def create_app(
             isolation=lambda: engine.isolation or "remote",
             deadline_s=settings.engine.deadline_s,
             retain_months=settings.ledger.retain_months,
+            floor_months=settings.ledger.floor_months,
             owner_key=owner_key(home),
         ),
     )
@@ -251,18 +255,21 @@ def create_app(
         try:
             await engine.start()
             check_default(settings.engine.default_model, engine.models())
+            expirer = Expirer(ledger)
+            await asyncio.to_thread(_expire, expirer)
             await record.boot(__version__)
         except GatewayError as error:
             log.error("gateway_not_started", code=error.code)  # noqa: TRY400 - for machines
             sys.stderr.write(f"gateway: {error.message}\n")  # for people: the library logs neither
             raise
         log.info("gateway_started", version=__version__, isolation=engine.isolation)
-        saving = asyncio.create_task(_saved(tally))
+        daily = [asyncio.create_task(_saved(tally)), asyncio.create_task(_expired(expirer))]
         try:
             yield
         finally:
-            saving.cancel()
-            await asyncio.gather(saving, return_exceptions=True)
+            for task in daily:
+                task.cancel()
+            await asyncio.gather(*daily, return_exceptions=True)
             await engine.aclose()
             tally.save()
             pool.shutdown(cancel_futures=True)
@@ -291,3 +298,23 @@ async def _saved(tally: Tally) -> None:
     while True:
         await asyncio.sleep(SAVE_S)
         await asyncio.to_thread(tally.save)
+
+
+async def _expired(expirer: Expirer) -> None:
+    """Destroy the keys of past months once a day."""
+    while True:
+        await asyncio.sleep(_EXPIRY_S)
+        await asyncio.to_thread(_expire, expirer)
+
+
+def _expire(expirer: Expirer) -> None:
+    """Keys that could not be destroyed are tried again; requests go on meanwhile."""
+    try:
+        done = expirer.run()
+    except AuditError as error:
+        log.error("expiry_failed", code=error.code)  # noqa: TRY400 - for machines
+        return
+    if done is None:
+        log.warning("expiry_awaits_a_person", code="clock_jumped")
+    elif done.waiting:
+        log.warning("expiry_awaits_a_person", code="hold_to_refresh")
