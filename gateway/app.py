@@ -30,7 +30,7 @@ from gateway.domain import Clock, ModelCard, Usage
 from gateway.engine.energy import Account, Energy, Meter, Rates
 from gateway.engine.registry import Registry
 from gateway.engine.tally import FILE as USAGE_FILE
-from gateway.engine.tally import SAVE_S, Tally
+from gateway.engine.tally import Tally
 from gateway.errors import GatewayError, SettingsError
 from gateway.guards.registry import ALL as GUARDS
 from gateway.pii.cache import FindingsCache
@@ -58,12 +58,12 @@ from gateway.settings import (
     is_demo,
 )
 from gateway.steps import Parts
+from gateway.upkeep import expire, expired, saved
 from gateway.web import pages
 
 log = structlog.get_logger()
 
 _OWNER_KEY_BYTES = 32
-_EXPIRY_S = 24 * 3600.0
 _KEYS_AHEAD = 256  # a request takes one and one for each person of its text
 
 
@@ -256,20 +256,20 @@ def create_app(
             await engine.start()
             check_default(settings.engine.default_model, engine.models())
             expirer = Expirer(ledger)
-            await asyncio.to_thread(_expire, expirer)
+            await asyncio.to_thread(expire, expirer)
             await record.boot(__version__)
         except GatewayError as error:
             log.error("gateway_not_started", code=error.code)  # noqa: TRY400 - for machines
             sys.stderr.write(f"gateway: {error.message}\n")  # for people: the library logs neither
             raise
         log.info("gateway_started", version=__version__, isolation=engine.isolation)
-        daily = [asyncio.create_task(_saved(tally)), asyncio.create_task(_expired(expirer))]
+        upkeep = [asyncio.create_task(task) for task in (saved(tally), expired(expirer))]
         try:
             yield
         finally:
-            for task in daily:
+            for task in upkeep:
                 task.cancel()
-            await asyncio.gather(*daily, return_exceptions=True)
+            await asyncio.gather(*upkeep, return_exceptions=True)
             await engine.aclose()
             tally.save()
             pool.shutdown(cancel_futures=True)
@@ -291,30 +291,3 @@ def create_app(
         pages=pages(),
         lifespan=[running],
     )
-
-
-async def _saved(tally: Tally) -> None:
-    """Save what models were used for, now and then."""
-    while True:
-        await asyncio.sleep(SAVE_S)
-        await asyncio.to_thread(tally.save)
-
-
-async def _expired(expirer: Expirer) -> None:
-    """Destroy the keys of past months once a day."""
-    while True:
-        await asyncio.sleep(_EXPIRY_S)
-        await asyncio.to_thread(_expire, expirer)
-
-
-def _expire(expirer: Expirer) -> None:
-    """Keys that could not be destroyed are tried again; requests go on meanwhile."""
-    try:
-        done = expirer.run()
-    except AuditError as error:
-        log.error("expiry_failed", code=error.code)  # noqa: TRY400 - for machines
-        return
-    if done is None:
-        log.warning("expiry_awaits_a_person", code="clock_jumped")
-    elif done.waiting:
-        log.warning("expiry_awaits_a_person", code="hold_to_refresh")
