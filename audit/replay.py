@@ -40,21 +40,24 @@ def tags_of(bodies: Iterable[bytes]) -> frozenset[str]:
 def replay(store: LedgerStore, keys: KeyStore) -> int:
     """Destroy what erasures on record destroyed, and this key store still has; how many that was.
 
-    Cheap where nothing is new: the key store remembers the newest erasure it has replayed.
+    Cheap where nothing is new: the key store remembers the newest erasure it has replayed, by
+    position and leaf, so that another ledger's (a restored one) is not taken for it.
 
     Raises:
         KeyStoreError: not done to the end. The key store MUST NOT be used.
     """
     mark = keys.note(_MARK)
-    done = -1 if mark is None else int(mark)
     with store.reading() as reader:
-        new = [index for index in reader.acts(ERASED) if index > done]
+        acts = reader.acts(ERASED)
+        marks = {index: b"%d %b" % (index, reader.row(index).leaf) for index in acts}
+        done = next((index for index in acts if marks[index] == mark), -1)
+        new = [index for index in acts if index > done]
         tags = tags_of(reader.row(index).body for index in new)
     if not new:
         return 0
     left = [key_id for key_id in keys.ids() if tag(key_id) in tags]
     gone = keys.destroy(left)  # of none, too: what an interrupted run left in the store's log goes
-    keys.set_note(_MARK, b"%d" % new[-1])
+    keys.set_note(_MARK, marks[new[-1]])
     return gone
 
 

@@ -104,6 +104,7 @@ _acts = Table(
     Column("idx", Integer, primary_key=True, autoincrement=False),
     Column("event", Text, nullable=False),
 )
+Index("acts_event", _acts.c.event, _acts.c.idx)
 
 _keystore = MetaData()
 _secrets = Table(

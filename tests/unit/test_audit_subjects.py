@@ -241,6 +241,32 @@ def test_a_restored_database_stays_unreadable(home, tmp_path):
     assert texts[4] != []
 
 
+def test_a_key_store_is_not_misled_by_a_ledger_that_was_rolled_back(home, tmp_path):
+    """What it has replayed counts for that ledger only: another one's erasures are replayed."""
+    shutil.copytree(home.path, tmp_path / "old")
+    append_then_erase(home, 3)
+    with home.ledger():
+        pass  # replayed: the key store remembers an erasure at a later position
+    for name in ("keystore.db", "keystore.db-wal", "keystore.db-shm"):
+        (tmp_path / "old" / name).unlink(missing_ok=True)
+    shutil.copy(home.path / "keystore.db", tmp_path / "old" / "keystore.db")
+    old = type(home)(tmp_path / "old", home.private, home.clock)
+    shutil.copy(old.path / "keystore.db", tmp_path / "copy.db")
+    done = erased(old, TWO)
+    assert done.keys > 0
+    shutil.copy(tmp_path / "copy.db", old.path / "keystore.db")
+    with old.ledger():
+        pass
+    texts = readable(old)
+    assert [texts[index] for index in done.erased] == [[], []]
+
+
+def append_then_erase(home, count):
+    with home.ledger(INDEXED) as ledger:
+        append(ledger, *(intent(20 + number) for number in range(count)))
+    assert erased(home, ONE).keys > 0
+
+
 def test_a_dry_run_changes_nothing(home):
     """Planning tells keys and records and leaves ledger and key store as they were."""
     before = readable(home)
