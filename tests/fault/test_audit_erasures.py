@@ -95,8 +95,8 @@ def filled(folder):
     [
         ("erase", 23),
         ("expire", 23),
-        pytest.param("erase", 1, marks=pytest.mark.slow),
-        pytest.param("expire", 1, marks=pytest.mark.slow),
+        pytest.param("erase", 1, marks=[pytest.mark.slow, pytest.mark.timeout(1500)]),
+        pytest.param("expire", 1, marks=[pytest.mark.slow, pytest.mark.timeout(1500)]),
     ],
 )
 def test_killed_at_each_step_the_next_run_completes_it(tmp_path, what, stride):
