@@ -11,9 +11,11 @@ import typer
 
 from audit.commands import (
     auditors,
+    erasing,
     handing_out,
     keystores,
     reading,
+    retaining,
     stamping,
     verifying,
     witnessing,
@@ -21,7 +23,10 @@ from audit.commands import (
 
 _HELP = "Read, verify and export the gateway's sealed log."
 app = typer.Typer(name="auditlog", help=_HELP, no_args_is_help=True, pretty_exceptions_enable=False)
-for group in (verifying, handing_out, reading, witnessing, stamping, keystores, auditors):
+_GROUPS = (
+    verifying, handing_out, reading, witnessing, stamping, keystores, auditors, erasing, retaining,
+)  # fmt: skip
+for group in _GROUPS:
     group.register(app)
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import base64
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from cryptography.exceptions import UnsupportedAlgorithm
@@ -37,7 +37,6 @@ from audit.seal import KEY_BYTES, NONCE_BYTES, Randomness, SubjectKey
 from audit.store import LOCK, KeyRows
 
 _SIGNING, _ORIGIN, _SECOND = "signing-key", "origin", "signing-key:ml-dsa-65"
-SECRETS = (_SIGNING, _ORIGIN, _SECOND)
 _LOOKS = 3  # at a lock that others change
 _AUDITOR_MAGIC, _SIGNER_MAGIC = "cloister-auditor/1", "cloister-signer/1"
 _PEM_BEGIN = b"-----BEGIN "
@@ -276,6 +275,34 @@ class KeyStore:
     def destroy(self, key_ids: Sequence[bytes]) -> int:
         """Destroy keys: what they sealed is gone for everybody. Returns how many there were."""
         return self._rows.destroy(key_ids)
+
+    def note(self, name: str) -> bytes | None:
+        """What was kept under a name, or None (audit-format.md §11)."""
+        stored = self._rows.find(name)
+        if stored is None:
+            return None
+        try:
+            return self._seen[1].read(secret_row(name), stored)
+        except KeyStoreError:
+            self._look()
+        return self._secret(name)
+
+    def set_note(self, name: str, value: bytes | None) -> None:
+        """Keep something small under a name of its own; None drops it."""
+        for _ in range(_LOOKS):
+            raw, box = self._seen
+            try:
+                if value is None:
+                    return self._rows.drop(name, raw)
+                stored = box.seal(secret_row(name), value, self._randomness(NONCE_BYTES))
+                return self._rows.put({name: stored}, raw)
+            except StaleLockError:
+                self._look()
+        raise KeyStoreError("the key store's lock does not stand still")
+
+    def ids(self, before: str | None = None) -> Iterator[bytes]:
+        """The ids of all keys, or of those that expire before a month."""
+        return self._rows.ids(before)
 
     def probe(self) -> None:
         self._rows.probe()

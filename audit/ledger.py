@@ -21,19 +21,22 @@ import queue
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from contextlib import suppress
-from dataclasses import dataclass, field
+from contextlib import AbstractContextManager, suppress
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 from audit.auditorlist import Watched, first_registry, save_registry
+from audit.blind import EVENT as INDEX_KEY
+from audit.blind import BlindIndex
 from audit.checkpoint import Checkpoint, SignedReceipt
 from audit.errors import KeyStoreError, LedgerError, MissingError, NoteError, ProofError
 from audit.keys import KeyStore
 from audit.merkle import Frontier, inclusion_proof, leaf_hash, verify_inclusion
 from audit.recipients import Auditor
 from audit.record import Entry, deadline_minute, expiry_month, minute, parse
+from audit.replay import ERASED, replay
 from audit.seal import Position, Randomness, Sealed, Sealer
 from audit.store import LedgerStore, Pending, Reader, Row, Writer
 
@@ -41,6 +44,8 @@ Clock = Callable[[], datetime]
 
 LEDGER_FILE, KEYSTORE_FILE, AUDITORS_FILE = "ledger.db", "keystore.db", "auditors.json"
 DEMO_PREFIX = "demo."
+ACTS = frozenset({INDEX_KEY, ERASED, "hold.set", "hold.release", "export.made"})
+"""Events that are found again without reading the whole log (audit-format.md §11.1)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +53,8 @@ class Options:
     """How the writer works. Seconds, records, and how much one transaction takes at most.
 
     ``reserve``: how many subjects' keys are made durable ahead of the records that will use them;
-    each saves an append one commit of the key store.
+    each saves an append one commit of the key store. ``index``: keep a blind index of subjects and
+    matters, and seal a pseudonym of the subject in each record (audit-format.md §11).
     """
 
     checkpoint_records: int = 256
@@ -57,6 +63,7 @@ class Options:
     batch: int = 128
     reserve: int = 0
     queue: int = 4096
+    index: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +96,15 @@ class StoredRecord:
 class _Waiting:
     entry: Entry | None  # None asks for a checkpoint
     future: Future[Any]
+    unindex: Unindex | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Unindex:
+    """Rows of the blind index that go in the transaction of a record: by token, by month."""
+
+    tokens: Sequence[bytes] = field(repr=False, default=())
+    before: str = ""
 
 
 # --- a home -----------------------------------------------------------------------------------
@@ -139,8 +155,10 @@ class Ledger:
         self._store, self._keys, self._clock, self._options = store, keys, clock, options
         self._sealer, self._ring = sealer, sealer.ring
         self._signer = keys.signing_key
+        self._index = BlindIndex(sealer.randomness) if options.index else None
         self._seq = 0
         self._edge: tuple[Frontier, bytes] | None = None  # as of our last commit; see _frontier
+        self._erased = -1  # the newest erasure that the remembered keys have been held against
         self._signed = self._check_newest()
         self._signed_at = clock()
         self._queue: queue.Queue[_Waiting | None] = queue.Queue(options.queue)
@@ -168,8 +186,11 @@ class Ledger:
         keys = KeyStore.open(home / KEYSTORE_FILE)
         try:
             store = LedgerStore(home / LEDGER_FILE)
-            sealer = Sealer(auditors.first, randomness, auditors.newest)
-            return cls(store, keys, sealer, clock, options or Options())
+            store.extend()
+            replay(store, keys)
+            chosen = options or Options()
+            sealer = Sealer(auditors.first, randomness, auditors.newest, pseudonyms=chosen.index)
+            return cls(store, keys, sealer, clock, chosen)
         except BaseException:
             keys.close()
             raise
@@ -189,8 +210,10 @@ class Ledger:
 
     # --- writing ---
 
-    def submit(self, entry: Entry) -> Future[Appended]:
+    def submit(self, entry: Entry, *, unindex: Unindex | None = None) -> Future[Appended]:
         """Put an entry on record. The future resolves when it is durable, or with LedgerError.
+
+        ``unindex`` goes from the blind index in the same transaction.
 
         Never blocks: a full queue is a LedgerError, too.
 
@@ -198,19 +221,19 @@ class Ledger:
             RecordError: the entry may not be written (at once, before anything is queued).
         """
         entry.check()
-        return self._enqueue(entry)
+        return self._enqueue(entry, unindex)
 
     def publish(self) -> Future[None]:
         """Sign a checkpoint over all that is durable now, unless the newest one covers it."""
         return self._enqueue(None)
 
-    def _enqueue(self, entry: Entry | None) -> Future[Any]:
+    def _enqueue(self, entry: Entry | None, unindex: Unindex | None = None) -> Future[Any]:
         future: Future[Any] = Future()
         with self._door:
             if self._closed:
                 raise LedgerError("the ledger is closed")
             try:
-                self._queue.put_nowait(_Waiting(entry, future))
+                self._queue.put_nowait(_Waiting(entry, future, unindex))
             except queue.Full:
                 raise LedgerError("the ledger's queue is full") from None
         return future
@@ -227,6 +250,19 @@ class Ledger:
         self._keys.close()
 
     # --- reading ---
+
+    @property
+    def keys(self) -> KeyStore:
+        """The key store, for erasure and expiry."""
+        return self._keys
+
+    def reading(self) -> AbstractContextManager[Reader]:
+        """A snapshot of all records."""
+        return self._store.reading()
+
+    @property
+    def now(self) -> datetime:
+        return self._clock()
 
     def find(self, rid: str) -> tuple[StoredRecord, ...]:
         """The records of one receipt id with their proofs; blocks until a checkpoint covers them.
@@ -295,7 +331,7 @@ class Ledger:
         error: LedgerError | None = None
         try:
             if sealed or asked or closing or self._unsigned():
-                appended = self._write(sealed, sign=bool(asked) or closing)
+                appended = self._write_fresh(sealed, sign=bool(asked) or closing)
             elif not self._writable:
                 self._probe()
         except LedgerError as failed:
@@ -303,6 +339,7 @@ class Ledger:
         except Exception:  # noqa: BLE001 - the writer must outlive whatever one batch does
             error = LedgerError("the ledger cannot be written")
         self._writable = error is None
+        self._forget_index_key(failed=error is not None)
         for future, result in zip(futures, appended, strict=error is None):
             _resolve(future, result)
         for future in futures[len(appended) :]:
@@ -311,6 +348,11 @@ class Ledger:
             _resolve(future, error)
         if self._writable and sealed:
             self._restock(sealed[-1].position.expires)
+
+    def _forget_index_key(self, *, failed: bool) -> None:
+        """Where the record of the index' key may not be durable, the next entry draws another."""
+        if failed and self._index is not None:
+            self._index.lost()
 
     def _restock(self, month: str) -> None:
         """Make keys durable for records to come. Nobody waits for it, and it may fail."""
@@ -323,20 +365,27 @@ class Ledger:
     def _seal_batch(self, batch: list[_Waiting]) -> tuple[list[_Ready], list[Future[Any]]]:
         """Seal before the write lock is taken. An entry that cannot be sealed fails alone."""
         now = self._clock()
-        sealed, futures = [], []
+        sealed: list[_Ready] = []
+        futures: list[Future[Any]] = []
         for waiting in batch:
             if waiting.entry is None:
                 continue
-            self._seq += 1
             try:
-                sealed.append(self._seal(waiting.entry, now))
+                key = self._index.due(waiting.entry, now) if self._index else None
+                if key is not None:
+                    sealed.append(self._seal(key, now))
+                    futures.append(Future())  # nobody waits for it
+                sealed.append(self._seal(waiting.entry, now, waiting.unindex))
             except Exception:  # noqa: BLE001 - what was to be sealed must not show in an error
                 _resolve(waiting.future, LedgerError("an entry could not be sealed"))
+                self._forget_index_key(failed=True)
             else:
                 futures.append(waiting.future)
         return sealed, futures
 
-    def _seal(self, entry: Entry, now: datetime) -> _Ready:
+    def _seal(self, entry: Entry, now: datetime, unindex: Unindex | None = None) -> _Ready:
+        self._seq += 1
+        floor = entry.floor_months
         position = Position(
             origin=self.origin,
             boot=self.boot,
@@ -345,8 +394,23 @@ class Ledger:
             expires=expiry_month(now, entry.retain_months),
             at=now.astimezone(UTC).isoformat(timespec="milliseconds"),
             deadline=None if entry.deadline is None else deadline_minute(entry.deadline),
+            floor=expiry_month(now, floor) if floor else None,
         )
-        return _Ready(entry.event, entry.receipt_id, position, self._sealer.seal(entry, position))
+        found_by = self._index.rows(entry) if self._index else ()
+        return _Ready(entry, position, self._sealer.seal(entry, position), found_by, unindex)
+
+    def _again(self, ready: _Ready) -> _Ready:
+        """Seal once more, under keys that no erasure has destroyed meanwhile."""
+        self._seq += 1
+        position = replace(ready.position, seq=self._seq)
+        return replace(ready, position=position, sealed=self._sealer.seal(ready.entry, position))
+
+    def _write_fresh(self, batch: list[_Ready], *, sign: bool) -> list[Appended]:
+        """Write a batch, sealed once more where an erasure came between."""
+        try:
+            return self._write(batch, sign=sign)
+        except _StaleKeysError:
+            return self._write([self._again(ready) for ready in batch], sign=sign)
 
     def _write(self, batch: list[_Ready], *, sign: bool) -> list[Appended]:
         """Make keys durable, then append in one transaction and sign where it is time."""
@@ -358,6 +422,7 @@ class Ledger:
                 raise LedgerError("the key store cannot be written") from None
             self._ring.made_durable(keys)
         with self._store.writing() as writer:
+            self._check_erased(writer)
             edge = self._frontier(writer)
             appended = self._append(writer, edge, batch)
             signed = self._sign_if_due(writer, edge, asked=sign)
@@ -366,6 +431,18 @@ class Ledger:
         if signed:
             self._signed, self._signed_at = edge.size, self._clock()
         return appended
+
+    def _check_erased(self, writer: Writer) -> None:
+        """Forget the owners' keys where an erasure came since: it may be one of them that is gone.
+
+        Raises:
+            _StaleKeysError: what this transaction is to append is sealed under keys of before.
+        """
+        newest = writer.last_act(ERASED)
+        if newest != self._erased:
+            self._erased = newest
+            self._ring.forget()
+            raise _StaleKeysError
 
     def _frontier(self, writer: Writer) -> Frontier:
         """The tree's right edge as stored; the remembered one where the stored end confirms it."""
@@ -379,6 +456,7 @@ class Ledger:
         nodes: list[tuple[int, int, bytes]] = []
         appended: list[Appended] = []
         intents: list[Pending] = []
+        indexed: list[tuple[bytes, int, str, str]] = []
         for ready in batch:
             leaf, index, place = leaf_hash(ready.sealed.body), edge.size, ready.position
             receipt = SignedReceipt(
@@ -389,8 +467,20 @@ class Ledger:
             appended.append(Appended(index, leaf, receipt))
             if ready.event == "intent" and ready.rid:
                 intents.append(Pending(ready.rid, index, place.boot, place.deadline))
+            indexed += [(token, index, day, place.expires) for token, day in ready.found_by]
         if rows:
             writer.append(rows, nodes)
+        writer.index(indexed)
+        writer.note_acts(
+            [
+                (done.index, ready.event)
+                for ready, done in zip(batch, appended, strict=True)
+                if ready.event in ACTS
+            ]
+        )
+        for ready in batch:
+            if ready.unindex is not None:
+                writer.unindex(ready.unindex.tokens, before=ready.unindex.before)
         writer.open_intents(intents)
         writer.close_intents([r.rid for r in batch if r.event == "outcome" and r.rid])
         return appended
@@ -445,10 +535,23 @@ class Ledger:
 class _Ready:
     """A sealed entry on its way into the transaction."""
 
-    event: str
-    rid: str | None
+    entry: Entry
     position: Position
     sealed: Sealed
+    found_by: tuple[tuple[bytes, str], ...] = field(repr=False, default=())
+    unindex: Unindex | None = None
+
+    @property
+    def event(self) -> str:
+        return self.entry.event
+
+    @property
+    def rid(self) -> str | None:
+        return self.entry.receipt_id
+
+
+class _StaleKeysError(Exception):
+    """A subject was erased since keys of subjects were remembered."""
 
 
 def _resolve(future: Future[Any], result: object) -> None:

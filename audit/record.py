@@ -21,6 +21,7 @@ from audit.errors import FormatError, NoteError, RecordError
 
 VERSION = 1
 _MAX_ITEMS = 256
+MAX_ERASED = 4096  # tags in one record: an erasure of more is several records
 _MAX_INTEGER = 1 << 53  # RFC 8785: what a double holds exactly
 
 MINUTE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}Z")
@@ -63,9 +64,9 @@ def _flag(value: object) -> bool:
     return isinstance(value, bool)
 
 
-def _list_of(item: Callable[[object], bool]) -> Callable[[object], bool]:
+def _list_of(item: Callable[[object], bool], most: int = _MAX_ITEMS) -> Callable[[object], bool]:
     return lambda value: (
-        isinstance(value, list | tuple) and len(value) <= _MAX_ITEMS and all(map(item, value))
+        isinstance(value, list | tuple) and len(value) <= most and all(map(item, value))
     )
 
 
@@ -110,6 +111,8 @@ READABLE: Mapping[str, Callable[[object], bool]] = {
     "attempt": _within(1, 9),
     "count": _BUCKET,
     "version": _shape(r"[0-9]{1,4}(?:\.[0-9]{1,4}){0,3}(?:(?:a|b|rc|\.dev)[0-9]{1,4})?"),
+    "erased": _list_of(_shape(r"[0-9a-f]{32}"), MAX_ERASED),
+    "through": _shape(r"[0-9]{4}-(?:0[1-9]|1[0-2])"),
 }  # fmt: skip
 """Every readable key and the shape of its value. Append here and in audit-format.md §3."""
 
@@ -140,7 +143,9 @@ class Entry:
     texts of which only the salted commitment is kept. ``values`` maps each data subject of the
     text (``"PERSON_1"``) to its placeholders and values; each group gets a key of its own.
     ``subject`` is an identifier as the caller sent it: put it nowhere else. ``retain_months``
-    from now, to the end of that month. ``deadline``: when an intent counts as open.
+    from now, to the end of that month; ``floor_months``: how long of these an erasure is refused.
+    ``deadline``: when an intent counts as open. ``identifiers``: record numbers by which an auditor
+    should find this entry, beside its subject and its matter; they are nowhere but in the index.
     """
 
     event: str
@@ -153,6 +158,8 @@ class Entry:
     subject: str | None = field(repr=False, default=None)
     retain_months: int = 72
     deadline: datetime | None = None
+    identifiers: Sequence[str] = field(repr=False, default=())
+    floor_months: int = 0
 
     def check(self) -> None:
         """Raise RecordError where the readable part is not coarse, or the entry is malformed."""
@@ -164,6 +171,8 @@ class Entry:
             raise RecordError("an intent and its outcome need a receipt id")
         if not 0 < self.retain_months <= 1200:  # noqa: PLR2004 - a century
             raise RecordError("retain_months is between 1 and 1200")
+        if not 0 <= self.floor_months <= self.retain_months:
+            raise RecordError("floor_months is between 0 and retain_months")
         if self.deadline is not None and self.deadline.tzinfo is None:
             raise RecordError("a deadline needs a time zone")
         for name in (*self.texts, *self.committed):

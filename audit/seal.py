@@ -32,6 +32,7 @@ NONCE_BYTES = 12
 KEY_ID_BYTES = 16
 # Owners whose keys are remembered: a subject comes again for months, a request once more at most.
 _REMEMBERED = {"subject": 4096, "request": 512}
+_PSEUDONYM_BYTES = 16
 _LENGTH_BYTES = 4
 _MIN_PADDED = 256
 _MIN_GROUPS = 4
@@ -66,6 +67,7 @@ class KeyRing:
         self._known: dict[str, OrderedDict[tuple[str, str], SubjectKey]] = {
             kind: OrderedDict() for kind in _REMEMBERED
         }
+        self._pseudonyms: OrderedDict[str, str] = OrderedDict()
         self._ids: set[bytes] = set()
         self._durable: set[bytes] = set()
         self._reserve: list[SubjectKey] = []  # durable, of one month, nobody's yet
@@ -115,6 +117,24 @@ class KeyRing:
                 self._ids.discard(old.id)
                 self._durable.discard(old.id)
             return known
+
+    def pseudonym(self, subject: str) -> str:
+        """A random id that ties the records of one subject as long as this process remembers it."""
+        with self._lock:
+            known = self._pseudonyms.pop(subject, None) or self._randomness(_PSEUDONYM_BYTES).hex()
+            self._pseudonyms[subject] = known
+            if len(self._pseudonyms) > _REMEMBERED["subject"]:
+                self._pseudonyms.popitem(last=False)
+            return known
+
+    def forget(self) -> None:
+        """Owners get new keys from here on: some that are remembered were destroyed (§11.4)."""
+        with self._lock:
+            for kept in self._known.values():
+                kept.clear()
+            self._pseudonyms.clear()
+            self._ids.clear()
+            self._durable.clear()
 
     def not_durable(self, keys: Sequence[SubjectKey]) -> list[SubjectKey]:
         """Those that are not in the key store yet, each once."""
@@ -238,6 +258,7 @@ class Position:
     expires: str
     at: str
     deadline: str | None = None
+    floor: str | None = None
 
 
 class Sealer:
@@ -248,10 +269,13 @@ class Sealer:
         auditors: Sequence[Auditor],
         randomness: Randomness,
         newest: Callable[[], Sequence[Auditor] | None] = lambda: None,
+        *,
+        pseudonyms: bool = False,
     ) -> None:
         """``newest`` tells who the auditors are now, or None where they are the same as before."""
         self._recipients = recipients(auditors)
-        self._randomness, self._newest = randomness, newest
+        self._pseudonyms, self._newest = pseudonyms, newest
+        self._randomness = self.randomness = randomness
         self.ring = KeyRing(randomness)
         self.boot = randomness(16).hex()
 
@@ -277,7 +301,13 @@ class Sealer:
         # Which key opens which part is sealed, too: else a thief could tell which records are
         # about one subject.
         opens = [key.id.hex() for _, key, _ in plains]
-        meta = {"at": position.at, "keys": opens, "sealed": dict(entry.sealed)}
+        meta: dict[str, object] = {
+            "at": position.at, "keys": opens, "sealed": dict(entry.sealed)
+        }  # fmt: skip
+        if self._pseudonyms and entry.subject is not None:
+            meta["who"] = ring.pseudonym(entry.subject)
+        if position.floor is not None:
+            meta["floor"] = position.floor
         plains.insert(0, ("meta", own, meta))
         parts = [
             self.part(name, to_plain(plain), context(bound, name, ordinal), key.key, readers)
@@ -347,13 +377,21 @@ def _header(entry: Entry, position: Position, own: SubjectKey, salt: bytes) -> H
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """A record as an auditor reads it. ``erased``: how many parts nobody can open any more."""
+    """A record as an auditor reads it. ``erased``: how many parts nobody can open any more.
+
+    ``keys``: the id of the key of each part after the first, with what the part says (None where
+    it is erased). ``who``: the subject's pseudonym. ``floor``: the month until whose end an
+    erasure is refused.
+    """
 
     at: str
     sealed: Mapping[str, object] = field(repr=False)
     text: Mapping[str, object] = field(repr=False)
     values: tuple[Mapping[str, object], ...] = field(repr=False)
     erased: int = 0
+    keys: tuple[tuple[bytes, Mapping[str, Any] | None], ...] = field(repr=False, default=())
+    who: str | None = None
+    floor: str | None = None
 
 
 def open_entry(record: Record, key: Callable[[bytes], bytes | None], private: PrivateKey) -> Opened:
@@ -373,14 +411,19 @@ def open_entry(record: Record, key: Callable[[bytes], bytes | None], private: Pr
         return dict(json.loads(open_part(part, bound, outer, private)))
 
     meta = read(0, own)
-    outers = [key(bytes.fromhex(key_id)) for key_id in meta["keys"]]
-    if len(outers) >= len(parts):
+    ids = [bytes.fromhex(key_id) for key_id in meta["keys"]]
+    if len(ids) >= len(parts):
         raise SealError("a record lacks a part that its sealed list names")
-    opened = [read(i, outer) for i, outer in enumerate(outers, start=1) if outer is not None]
-    text = next((found for found in opened if "texts" in found), {})
+    outers = [key(key_id) for key_id in ids]
+    found = [None if k is None else read(i, k) for i, k in enumerate(outers, start=1)]
+    opened = [plain for plain in found if plain is not None]
+    text = next((plain for plain in opened if "texts" in plain), {})
     for name, value in text.get("texts", {}).items():
         expected = commitment(bytes.fromhex(text["salt"]), name, value)
         if not hmac.compare_digest(expected, str(record.header.commits.get(name))):
             raise SealError("a sealed text is not the one the record commits to")
-    values = tuple(found for found in opened if "values" in found)
-    return Opened(meta["at"], meta["sealed"], text, values, outers.count(None))
+    values = tuple(plain for plain in opened if "values" in plain)
+    return Opened(
+        meta["at"], meta["sealed"], text, values, outers.count(None),
+        tuple(zip(ids, found, strict=True)), meta.get("who"), meta.get("floor"),
+    )  # fmt: skip

@@ -37,6 +37,7 @@ from sqlalchemy import (
     event,
     func,
     insert,
+    inspect,
     select,
     update,
 )
@@ -54,9 +55,11 @@ from audit.errors import (
 
 BUSY_MS = 10_000
 _PROBE_BYTES = 8192
+_PROBE = "probe"
 _PLAIN_KEY_BYTES = 32
 LOCK = "lock"
 """The secret that tells how the others are encrypted."""
+_DESTROYED_AT_ONCE = 1000  # variables of one statement
 
 _ledger = MetaData()
 _facts = Table(
@@ -96,6 +99,24 @@ _pending = Table(
     sqlite_with_rowid=False,
 )
 
+# Beside the leaves, never trusted by verify (audit-format.md §11).
+_index = Table(
+    "subject_index",
+    _ledger,
+    Column("token", LargeBinary, primary_key=True),
+    Column("idx", Integer, primary_key=True, autoincrement=False),
+    Column("day", Text, nullable=False),
+    Column("month", Text, nullable=False),
+    sqlite_with_rowid=False,
+)
+_acts = Table(
+    "acts",  # where the records are that replaying, expiry and the index need
+    _ledger,
+    Column("idx", Integer, primary_key=True, autoincrement=False),
+    Column("event", Text, nullable=False),
+)
+Index("acts_event", _acts.c.event, _acts.c.idx)
+
 _keystore = MetaData()
 _secrets = Table(
     "secrets", _keystore, Column("name", Text, primary_key=True), Column("value", LargeBinary)
@@ -127,6 +148,11 @@ _SELECT_RID = select(_records).where(_records.c.rid == bindparam("rid")).order_b
 _SELECT_NEWEST = select(_checkpoints).order_by(_checkpoints.c.size.desc()).limit(1)
 _SELECT_CHECKPOINTS = select(_checkpoints).order_by(_checkpoints.c.size)
 _SELECT_PENDING = select(_pending).order_by(_pending.c.idx)
+_INSERT_INDEX, _INSERT_ACT = insert(_index), insert(_acts)
+_DELETE_TOKEN = delete(_index).where(_index.c.token == bindparam("unindexed"))
+_SELECT_TOKEN = select(_index.c.idx).where(_index.c.token == bindparam("token"))
+_SELECT_ACTS = select(_acts.c.idx).where(_acts.c.event == bindparam("event")).order_by(_acts.c.idx)
+_SELECT_LAST_ACT = select(func.max(_acts.c.idx)).where(_acts.c.event == bindparam("event"))
 _SELECT_SECRET = select(_secrets.c.value).where(_secrets.c.name == bindparam("name"))
 _SELECT_KEYROW = select(_keys.c.month, _keys.c.key).where(_keys.c.id == bindparam("id"))
 _SELECT_KEYS_AFTER = select(_keys).where(_keys.c.id > bindparam("after")).order_by(_keys.c.id)
@@ -279,6 +305,35 @@ class Reader:
         found = self._connection.execute(_SELECT_NEWEST).first()
         return None if found is None else (found.size, found.note)
 
+    def rows_from(self, index: int) -> Iterator[Row]:
+        """The records from ``index`` on, in order, streamed."""
+        query = select(_records).where(_records.c.idx >= index).order_by(_records.c.idx)
+        for found in self._connection.execute(query.execution_options(yield_per=256)):
+            yield self._row(found)
+
+    def acts(self, event: str) -> tuple[int, ...]:
+        """The indices of the acts of one kind, oldest first. Empty in a ledger of before §11."""
+        if not self._has("acts"):
+            return ()
+        return tuple(self._connection.scalars(_SELECT_ACTS, {"event": event}))
+
+    def last_act(self, event: str) -> int:
+        """The index of the newest act of one kind, or -1."""
+        found = self._connection.scalar(_SELECT_LAST_ACT, {"event": event})
+        return -1 if found is None else int(found)
+
+    def indexed(self, tokens: Sequence[bytes]) -> tuple[int, ...]:
+        """The records that the blind index names for any of these tokens."""
+        if not self._has("subject_index"):
+            return ()
+        found: set[int] = set()
+        for token in tokens:
+            found.update(self._connection.scalars(_SELECT_TOKEN, {"token": token}))
+        return tuple(sorted(found))
+
+    def _has(self, table: str) -> bool:
+        return bool(inspect(self._connection).has_table(table))
+
     def pending(self) -> tuple[Pending, ...]:
         return tuple(Pending(*found) for found in self._connection.execute(_SELECT_PENDING))
 
@@ -316,9 +371,23 @@ class Writer(Reader):
     def close_intents(self, rids: Sequence[str]) -> None:
         self._many(_DELETE_PENDING, [{"closed": rid} for rid in rids])
 
+    def index(self, rows: Sequence[tuple[bytes, int, str, str]]) -> None:
+        """Rows of the blind index: token, record, day, and the month they go after."""
+        values = [{"token": t, "idx": i, "day": d, "month": m} for t, i, d, m in set(rows)]
+        self._many(_INSERT_INDEX, values)
+
+    def unindex(self, tokens: Sequence[bytes], *, before: str = "") -> None:
+        """Remove the rows of these tokens, and those of the months before ``before``."""
+        self._many(_DELETE_TOKEN, [{"unindexed": token} for token in tokens])
+        if before:
+            self._connection.execute(delete(_index).where(_index.c.month < before))
+
+    def note_acts(self, acts: Sequence[tuple[int, str]]) -> None:
+        self._many(_INSERT_ACT, [{"idx": index, "event": name} for index, name in acts])
+
     def probe(self) -> None:
         """Write enough that a full disk says so."""
-        self._connection.execute(_PROBE_FACT, {"name": "probe", "value": os.urandom(_PROBE_BYTES)})
+        self._connection.execute(_PROBE_FACT, {"name": _PROBE, "value": os.urandom(_PROBE_BYTES)})
 
     def _many(self, statement: Executable, rows: list[dict[str, Any]]) -> None:
         if rows:
@@ -351,6 +420,11 @@ class LedgerStore:
                 connection.execute(insert(_facts).prefix_with("OR IGNORE"), rows)
             engine.dispose()
         return cls(path)
+
+    def extend(self) -> None:
+        """Make the tables that a ledger of an older version lacks."""
+        with _port(LedgerError, "the ledger cannot be written"), self._write.begin() as connection:
+            _ledger.create_all(connection)
 
     @contextmanager
     def reading(self) -> Iterator[Reader]:
@@ -466,6 +540,30 @@ class KeyRows:
             row = {"name": name, "value": value}
             connection.execute(insert(_secrets).prefix_with("OR IGNORE"), row)
 
+    def drop(self, name: str, lock: bytes | None) -> None:
+        """Forget a secret.
+
+        Raises:
+            StaleLockError: the key store is under another lock than ``lock``.
+        """
+        with self._transaction() as connection:
+            _check_lock(connection, lock)
+            connection.execute(delete(_secrets).where(_secrets.c.name == name))
+
+    def names(self) -> tuple[str, ...]:
+        """Of all secrets but the lock."""
+        with self._transaction() as connection:
+            found = connection.scalars(select(_secrets.c.name).order_by(_secrets.c.name))
+            return tuple(name for name in found if name not in {LOCK, _PROBE})
+
+    def ids(self, before: str | None = None) -> Iterator[bytes]:
+        """The ids of all keys, or of those that expire before a month."""
+        query = select(_keys.c.id).execution_options(yield_per=1024)
+        if before is not None:
+            query = query.where(_keys.c.month < before)
+        with self._transaction() as connection:
+            yield from connection.scalars(query)
+
     def add(self, rows: Sequence[tuple[bytes, str, bytes]], lock: bytes | None = None) -> None:
         """Store ``(id, month, key)``; durable when this returns. One thread only.
 
@@ -502,12 +600,14 @@ class KeyRows:
         Raises:
             KeyStoreError: not done, or not to the end: try again when nobody reads the key store.
         """
+        gone = 0
         with self._transaction() as connection:
-            blank = update(_keys).where(_keys.c.id.in_(key_ids)).values(key=bytes(32))
-            connection.execute(blank)
-            gone = connection.execute(delete(_keys).where(_keys.c.id.in_(key_ids))).rowcount
+            for start in range(0, len(key_ids), _DESTROYED_AT_ONCE):
+                these = _keys.c.id.in_(key_ids[start : start + _DESTROYED_AT_ONCE])
+                connection.execute(update(_keys).where(these).values(key=bytes(32)))
+                gone += connection.execute(delete(_keys).where(these)).rowcount
         self._empty_log()
-        return int(gone)
+        return gone
 
     def _empty_log(self) -> None:
         with _port(KeyStoreError, "the key store cannot be used"), self._engine.connect() as plain:
@@ -581,7 +681,7 @@ class KeyRows:
 
     def probe(self) -> None:
         with self._transaction() as connection:
-            value = {"name": "probe", "value": os.urandom(_PROBE_BYTES)}
+            value = {"name": _PROBE, "value": os.urandom(_PROBE_BYTES)}
             connection.execute(_PROBE_SECRET, value)
 
     def close(self) -> None:

@@ -19,6 +19,7 @@ from litestar import Litestar
 from audit.auditorlist import load_registry
 from audit.errors import AuditError
 from audit.ledger import AUDITORS_FILE, Ledger, Options
+from audit.retention import Expirer
 from gateway import __version__
 from gateway.api.auth import AuthFailures
 from gateway.api.keyfile import KeyFile
@@ -30,7 +31,7 @@ from gateway.domain import Clock, ModelCard, Usage
 from gateway.engine.energy import Account, Energy, Meter, Rates
 from gateway.engine.registry import Registry
 from gateway.engine.tally import FILE as USAGE_FILE
-from gateway.engine.tally import SAVE_S, Tally
+from gateway.engine.tally import Tally
 from gateway.errors import GatewayError, SettingsError
 from gateway.guards.registry import ALL as GUARDS
 from gateway.pii.cache import FindingsCache
@@ -58,6 +59,7 @@ from gateway.settings import (
     is_demo,
 )
 from gateway.steps import Parts
+from gateway.upkeep import expire, expired, saved
 from gateway.web import pages
 
 log = structlog.get_logger()
@@ -123,6 +125,7 @@ def open_ledger(settings: Settings, home: Path, clock: Clock) -> Ledger:
         checkpoint_records=settings.ledger.checkpoint_records,
         checkpoint_seconds=settings.ledger.checkpoint_s,
         reserve=_KEYS_AHEAD,
+        index=True,
     )
     try:
         ledger = Ledger.open(home, clock=clock, options=options)
@@ -218,6 +221,7 @@ def create_app(
             isolation=lambda: engine.isolation or "remote",
             deadline_s=settings.engine.deadline_s,
             retain_months=settings.ledger.retain_months,
+            floor_months=settings.ledger.floor_months,
             owner_key=owner_key(home),
         ),
     )
@@ -253,18 +257,21 @@ def create_app(
         try:
             await engine.start()
             check_default(settings.engine.default_model, engine.models())
+            expirer = Expirer(ledger)
+            await asyncio.to_thread(expire, expirer)
             await record.boot(__version__, registry.digest)
         except GatewayError as error:
             log.error("gateway_not_started", code=error.code)  # noqa: TRY400 - for machines
             sys.stderr.write(f"gateway: {error.message}\n")  # for people: the library logs neither
             raise
         log.info("gateway_started", version=__version__, isolation=engine.isolation)
-        saving = asyncio.create_task(_saved(tally))
+        upkeep = [asyncio.create_task(task) for task in (saved(tally), expired(expirer))]
         try:
             yield
         finally:
-            saving.cancel()
-            await asyncio.gather(saving, return_exceptions=True)
+            for task in upkeep:
+                task.cancel()
+            await asyncio.gather(*upkeep, return_exceptions=True)
             await engine.aclose()
             tally.save()
             pool.shutdown(cancel_futures=True)
@@ -286,10 +293,3 @@ def create_app(
         pages=pages(),
         lifespan=[running],
     )
-
-
-async def _saved(tally: Tally) -> None:
-    """Save what models were used for, now and then."""
-    while True:
-        await asyncio.sleep(SAVE_S)
-        await asyncio.to_thread(tally.save)

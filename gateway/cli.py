@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from gateway import __version__, modelcli
+from gateway import __version__, backupcli, modelcli
 from gateway.domain import Purpose, Role
 from gateway.errors import GatewayError
 from gateway.output import FAILED, NOTHING, Format, Output, fail, show
@@ -48,6 +48,7 @@ keys = typer.Typer(help="API keys: who may ask, and what for.", no_args_is_help=
 recognizers = typer.Typer(help="What this site knows of its own.", no_args_is_help=True)
 app.add_typer(keys, name="keys")
 app.add_typer(modelcli.models, name="models")
+app.add_typer(backupcli.backup, name="backup")
 app.add_typer(recognizers, name="recognizers")
 
 

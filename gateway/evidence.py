@@ -126,7 +126,6 @@ def identity(ask: Ask) -> dict[str, object]:
         "principal": ask.principal.id,
         "key": ask.principal.key_id,
         "matter": ask.matter,
-        "subject": ask.subject,
     }
 
 

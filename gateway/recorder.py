@@ -48,6 +48,7 @@ class Site:
     isolation: Callable[[], str]
     deadline_s: float
     retain_months: int
+    floor_months: int = 0
     owner_key: bytes = field(repr=False)
 
 
@@ -118,6 +119,7 @@ class Recorder:
             values=evidence.values(protected.mapping),
             subject=case.ask.subject,
             retain_months=self._site.retain_months,
+            floor_months=self._site.floor_months,
             deadline=case.began + timedelta(seconds=2 * self._site.deadline_s),
         )
 
@@ -197,6 +199,7 @@ class Recorder:
             texts=evidence.answers(case.answers()),
             subject=case.ask.subject,
             retain_months=self._site.retain_months,
+            floor_months=self._site.floor_months,
         )
 
     def _features(self, case: Case) -> dict[str, object]:
@@ -241,6 +244,7 @@ class Recorder:
                 features=features,
                 sealed=sealed,
                 retain_months=self._site.retain_months,
+                floor_months=self._site.floor_months,
             )
         )
 
@@ -342,6 +346,7 @@ class Recorder:
                 texts={name: text for name, text in texts.items() if text is not None},
                 subject=complaint.subject or self._subjects.get(rid),
                 retain_months=self._site.retain_months,
+                floor_months=self._site.floor_months,
             )
         )
 

@@ -103,11 +103,17 @@ class PolicySettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
 
 
 class LedgerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """``retain_months`` counts from the record; keys of older records may then be destroyed."""
+    """``retain_months`` counts from the record; keys of older records are then destroyed.
+
+    ``floor_months``: how long of these the law keeps them, against a request to erase (GDPR
+    Art. 17(3)(b)). ``ceiling_months``: what ``retain_months`` may be at most.
+    """
 
     checkpoint_records: _Positive = 256
     checkpoint_s: _Seconds = 60.0
     retain_months: Annotated[int, msgspec.Meta(ge=1, le=1200)] = 72
+    floor_months: Annotated[int, msgspec.Meta(ge=0, le=1200)] = 0
+    ceiling_months: Annotated[int, msgspec.Meta(ge=1, le=1200)] = 1200
 
 
 class KeystoreSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -178,7 +184,20 @@ def load(home: Path) -> Settings:
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise SettingsError(f"{path}: {error}") from None
     check_listener(settings.server, demo=is_demo(home))
+    check_retention(settings.ledger)
     return settings
+
+
+def check_retention(ledger: LedgerSettings) -> None:
+    """Refuse a retention outside its floor and ceiling.
+
+    Raises:
+        SettingsError: floor, retention and ceiling are not in this order.
+    """
+    if not ledger.floor_months <= ledger.retain_months <= ledger.ceiling_months:
+        raise SettingsError(
+            "ledger.retain_months must be between ledger.floor_months and ledger.ceiling_months."
+        )
 
 
 def check_listener(server: Server, *, demo: bool) -> None:

@@ -128,13 +128,12 @@ def _named_guard(source: Path, passphrase: Path | None, settings: Path | None) -
 
 def _change(source: Path, event: str, work: Callable[[Change], None]) -> None:
     """Do it, and put it on record where there is a ledger beside the key store."""
-    from audit.keys import SECRETS
     from audit.keystore.change import Change
     from audit.ledger import record_act
     from audit.record import Entry
 
     with plain_errors():
-        work(Change(_path(source), SECRETS))
+        work(Change(_path(source)))
         if source.is_dir():
             record_act(source, Entry(event, features={"role": "operator"}))
 

@@ -63,12 +63,15 @@ def show(
     from audit.export import open_evidence
     from audit.keys import KeyStore, load_private
     from audit.record import parse
+    from audit.replay import spared, tags_of
 
     found = 0
     with plain_errors():
         private = load_private(key.read_bytes(), read_passphrase(passphrase_file))
         keys = KeyStore.open(keystore, readonly=True)
         with open_evidence(source) as evidence:
+            # A copy of the key store that is older than an erasure still has its keys.
+            readable = spared(keys.key, tags_of(item.body for item in evidence.items()))
             for item in evidence.items():
                 if index is not None and item.index != index:
                     continue
@@ -76,7 +79,7 @@ def show(
                 if receipt_id is not None and record.header.rid != receipt_id:
                     continue
                 found += 1
-                shown = _opened(item.index, record, keys, private)
+                shown = _opened(item.index, record, readable, private)
                 if output is Output.JSON:
                     typer.echo(json.dumps(shown, ensure_ascii=True, sort_keys=True))
                 else:
@@ -86,14 +89,14 @@ def show(
         fail("no such record")
 
 
-def _opened(index: int, record: Any, keys: Any, private: Any) -> dict[str, Any]:
+def _opened(index: int, record: Any, key: Any, private: Any) -> dict[str, Any]:
     from audit.errors import MissingError
     from audit.seal import open_entry
 
     header = record.header.to_json()
     del header["v"], header["origin"]
     try:
-        opened = open_entry(record, keys.key, private)
+        opened = open_entry(record, key, private)
     except MissingError as failed:
         return {"index": index, **header, "unreadable": str(failed)}
     return {

@@ -8,7 +8,6 @@ row under them. Killed anywhere, every row is readable, and the same command goe
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,10 +22,9 @@ _NONCE_BYTES = 12
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One change of the key store at ``path``. ``secrets`` are the names of those it holds."""
+    """One change of the key store at ``path``."""
 
     path: Path
-    secrets: Sequence[str]
     randomness: Randomness = os.urandom
 
     def lock(self, guard: Guard) -> None:
@@ -100,7 +98,7 @@ class Change:
         It says that it is complete last of all: until then the file may hold what rows held before.
         """
         lock, settled = _raw(box), box.settled()
-        found = {name: rows.find(name) for name in self.secrets}
+        found = {name: rows.find(name) for name in rows.names()}
         secrets = {n: box.read(secret_row(n), s) for n, s in found.items() if s is not None}
         rows.put({n: self._seal(box, secret_row(n), s) for n, s in secrets.items()}, lock)
         self._move_keys(rows, box, lock)

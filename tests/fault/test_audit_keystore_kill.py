@@ -12,7 +12,7 @@ from contextlib import closing
 
 import pytest
 
-from audit.keys import SECRETS, KeyStore
+from audit.keys import KeyStore
 from audit.keystore.change import Change, state
 from audit.keystore.lock import PLAIN
 from audit.keystore.passphrase import Passphrase
@@ -27,10 +27,9 @@ from pathlib import Path
 from audit.keystore import change
 from audit.keystore.lock import PLAIN
 from audit.keystore.passphrase import Passphrase
-from audit.keys import SECRETS
 change._ROWS = 8
 guard = Passphrase(b"a passphrase", cost=1 << 14)
-one = change.Change(Path(sys.argv[1]), SECRETS)
+one = change.Change(Path(sys.argv[1]))
 print("ready", flush=True)
 sys.stdin.readline()
 getattr(one, sys.argv[2])(guard)
@@ -92,7 +91,7 @@ def loop(rounds):
                 assert store.signing_key.public == public
                 assert [store.key(k.id) for k in keys] == [k.key for k in keys], (number, verb)
         if kind_of(path) != "complete":
-            Change(path, SECRETS).lock(GUARD)
+            Change(path).lock(GUARD)
         assert state(path).complete
         with opened(path) as store:
             assert [store.key(k.id) for k in keys] == [k.key for k in keys]

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from audit.cli import app
 from audit.errors import KeyStoreError
-from audit.keys import SECRETS, KeyStore
+from audit.keys import KeyStore
 from audit.keystore.change import Change, state
 from audit.keystore.lock import Box, Lock, key_row
 from audit.keystore.passphrase import Passphrase
@@ -34,7 +34,7 @@ def home():
 
 
 def change(home):
-    return Change(home.path / "keystore.db", SECRETS)
+    return Change(home.path / "keystore.db")
 
 
 def opened(home, guard=OLD):

@@ -64,6 +64,8 @@ BODY = build(canonical(HEADER), [Part("meta", b"\x00\x01", (("bb", b"\x02"), ("a
         ("attempt", 2),
         ("count", "2-4"),
         ("version", "0.1.0rc1"),
+        ("erased", ["ab" * 16] * 4096),
+        ("through", "2026-12"),
     ],
 )
 def test_a_coarse_feature_is_readable(key, value):
@@ -105,6 +107,10 @@ def test_every_readable_key_has_a_row_above():
         {"count": "17"},
         {"version": "Zebulon"},
         {"owner": DIGEST},
+        {"erased": ["ab" * 16] * 4097},
+        {"erased": [DIGEST]},
+        {"erased": "ab" * 16},
+        {"through": "2026-13"},
     ],
 )
 def test_text_in_the_open_is_refused(features):
@@ -125,6 +131,8 @@ def test_text_in_the_open_is_refused(features):
         {"event": "outcome", "receipt_id": None},
         {"event": "boot", "receipt_id": "not hex"},
         {"event": "boot", "retain_months": 0},
+        {"event": "boot", "retain_months": 6, "floor_months": 7},
+        {"event": "boot", "floor_months": -1},
         {"event": "boot", "deadline": datetime(2026, 1, 1)},  # noqa: DTZ001 - the case at hand
         {"event": "boot", "texts": {"Zebulon Quark": "x"}},
         {"event": "boot", "texts": {"prompt": "x"}, "committed": {"prompt": "y"}},

@@ -5,8 +5,10 @@ from __future__ import annotations
 import tomllib
 
 import msgspec
+import pytest
 
 from gateway import settings
+from gateway.errors import SettingsError
 
 EXAMPLE = "deploy/settings.example.toml"
 
@@ -33,6 +35,17 @@ def test_every_setting_is_shown(root):
         else:
             default = getattr(settings.Settings(), name)
             assert set(shown[name]) == set(_fields(type(default))), name
+
+
+def test_retention_stands_between_its_floor_and_its_ceiling(tmp_path):
+    """Settings that contradict each other are refused; the bounds themselves are allowed."""
+    path = tmp_path / "settings.toml"
+    path.write_text("[ledger]\nfloor_months = 6\nretain_months = 6\nceiling_months = 6\n")
+    assert settings.load(tmp_path).ledger.floor_months == 6
+    for wrong in ("floor_months = 73", "ceiling_months = 71"):
+        path.write_text(f"[ledger]\n{wrong}\n")
+        with pytest.raises(SettingsError):
+            settings.load(tmp_path)
 
 
 def test_the_values_shown_are_the_defaults(root, tmp_path):

@@ -1,0 +1,203 @@
+"""Erasure of a data subject (GDPR Art. 17), and its refusal. audit-format.md §11.3 and §11.4.
+
+The order makes it whole: the record that names the keys is durable first and takes the subject's
+rows out of the index in its own transaction; then the keys are destroyed. Killed in between, the
+next opening of the ledger destroys them (replay). Proofs, leaves and other subjects' texts stay.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from audit import blind
+from audit.errors import RecordError
+from audit.ledger import Ledger, Unindex
+from audit.recipients import PrivateKey
+from audit.record import MAX_ERASED, Entry, expiry_month
+from audit.replay import ERASED, tag
+from audit.retention import holds
+from audit.subjects import Holding, Search, Subject, bodies, index_keys
+
+REFUSED = "erasure.refused"
+GROUNDS = tuple(f"17(1)({letter})" for letter in "abcdef")
+LEGAL_CLAIMS, LEGAL_OBLIGATION = "17(3)(e)", "17(3)(b)"
+_LEAST_SHOWN = 4
+_TAG_LENGTH = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """Whom to erase and why: one of ``GROUNDS``; ``reference`` is the site's own, without names."""
+
+    subject: Subject
+    ground: str
+    reference: str = field(repr=False, default="")
+
+    def check(self) -> None:
+        """Raise RecordError unless the ground is one of Art. 17(1)."""
+        if self.ground not in GROUNDS:
+            raise RecordError(f"the ground is one of {', '.join(GROUNDS)} of the GDPR")
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why nothing is erased: the exception of Art. 17(3) and how it comes to apply."""
+
+    exception: str
+    words: str
+    records: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What an erasure would do to the records from ``start`` to ``size``."""
+
+    keys: tuple[bytes, ...] = field(repr=False)
+    records: tuple[int, ...]
+    several: tuple[int, ...]
+    exports: tuple[int, ...]
+    tokens: tuple[bytes, ...] = field(repr=False)
+    unreadable: int
+    size: int
+    refusal: Refusal | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """What an erasure did. ``records`` holds the erasure's own records."""
+
+    erased: tuple[int, ...]
+    several: tuple[int, ...]
+    exports: tuple[int, ...]
+    keys: int
+    unreadable: int
+    records: tuple[int, ...]
+    refusal: Refusal | None = None
+
+
+def plan(ledger: Ledger, private: PrivateKey, subject: Subject, start: int = 0) -> Plan:
+    """Read what is held of a subject and decide whether it may go. Changes nothing."""
+    search = Search(ledger.keys.key, private)
+    with ledger.reading() as reader:
+        size, _ = reader.last()
+        found = list(search.of_subject(bodies(reader, start), subject))
+        keys = index_keys(reader, ledger.keys.key, private)
+        tokens = [
+            token
+            for name in (subject.identifier, *subject.also)
+            for token in blind.tokens(keys, blind.SUBJECT, name)
+        ]
+        rows = bool(reader.indexed(tokens))
+    return Plan(
+        keys=tuple(dict.fromkeys(key_id for holding in found for key_id in holding.keys)),
+        records=tuple(holding.index for holding in found),
+        several=tuple(holding.index for holding in found if holding.several),
+        exports=tuple(search.exports),
+        tokens=tuple(tokens) if rows else (),
+        unreadable=search.unreadable,
+        size=size,
+        refusal=_refusal(ledger, private, subject, found),
+    )
+
+
+def _refusal(
+    ledger: Ledger, private: PrivateKey, subject: Subject, found: Sequence[Holding]
+) -> Refusal | None:
+    """A hold comes first, then the floor. A hold that does not open may be on anybody."""
+    names = subject.names()
+    matters = {blind.normalised(str(each)) for holding in found
+               if (each := holding.opened.sealed.get("matter"))}  # fmt: skip
+    for hold in holds(ledger, private):
+        if hold.subject is None and hold.matter is None:
+            words = "a legal hold is in force that this auditor cannot read"
+        elif hold.subject is not None and blind.normalised(hold.subject) in names:
+            words = "a legal hold on this subject is in force"
+        elif hold.matter is not None and blind.normalised(hold.matter) in matters:
+            words = "a legal hold on a matter of this subject is in force"
+        else:
+            continue
+        return Refusal(LEGAL_CLAIMS, words, (hold.index,))
+    month = expiry_month(ledger.now, 0)
+    kept = [h for h in found if h.opened.floor is not None and h.opened.floor >= month]
+    if kept:
+        until = max(str(holding.opened.floor) for holding in kept)
+        words = f"records must be kept by law until the end of {until}"
+        return Refusal(LEGAL_OBLIGATION, words, tuple(holding.index for holding in kept))
+    return None
+
+
+def erase(ledger: Ledger, private: PrivateKey, request: Request) -> Done:
+    """Erase a subject, or put on record that it was refused.
+
+    Records that come in while this works are erased, too: it ends when it finds none.
+
+    Raises:
+        RecordError: no such ground.
+        LedgerError, KeyStoreError: not done, or not to the end: the next run completes it.
+    """
+    request.check()
+    plans: list[Plan] = []
+    records: list[int] = []
+    keys = start = 0
+    while True:
+        step = plan(ledger, private, request.subject, start)
+        if not plans and step.refusal is not None:
+            return _refused(ledger, request, step, step.refusal)
+        plans.append(step)
+        if not step.keys and not step.tokens:
+            break
+        records += _record(ledger, request, step)
+        keys += ledger.keys.destroy(step.keys)
+        start = step.size
+    return Done(
+        erased=tuple(index for each in plans for index in each.records),
+        several=tuple(index for each in plans for index in each.several),
+        exports=tuple(index for each in plans for index in each.exports),
+        keys=keys,
+        unreadable=sum(each.unreadable for each in plans),
+        records=tuple(records),
+    )
+
+
+def _record(ledger: Ledger, request: Request, step: Plan) -> list[int]:
+    """Put an erasure on record, in as many records as its keys need. Names nobody."""
+    rid = secrets.token_hex(16)
+    tags = _padded([tag(key_id) for key_id in step.keys])
+    pieces = [tags[at : at + MAX_ERASED] for at in range(0, len(tags), MAX_ERASED)]
+    waiting = []
+    for number, piece in enumerate(pieces):
+        first = number == 0
+        sealed = {
+            "ground": request.ground,
+            "reference": request.reference,
+            "records": list(step.records) if first else [],
+            "several": list(step.several) if first else [],
+            "exports": list(step.exports) if first else [],
+            "keys": len(step.keys),
+        }
+        features = {"role": "auditor", "erased": piece}
+        unindex = Unindex(tokens=step.tokens) if first else None
+        waiting.append(ledger.submit(Entry(ERASED, rid, features, sealed), unindex=unindex))
+    return [future.result().index for future in waiting]
+
+
+def _padded(tags: Sequence[str]) -> list[str]:
+    """4, 8, 16 ... tags in the order of their bytes: how many keys there were stays coarse."""
+    shown = max(_LEAST_SHOWN, 1 << max(0, len(tags) - 1).bit_length())
+    return sorted([*tags, *(secrets.token_hex(_TAG_LENGTH) for _ in range(shown - len(tags)))])
+
+
+def _refused(ledger: Ledger, request: Request, step: Plan, refusal: Refusal) -> Done:
+    sealed = {
+        "ground": request.ground,
+        "reference": request.reference,
+        "exception": refusal.exception,
+        "records": list(refusal.records),
+    }
+    texts = {"refusal": refusal.words}
+    subject = request.subject.identifier
+    entry = Entry(REFUSED, None, {"role": "auditor"}, sealed, texts, subject=subject)
+    index = ledger.submit(entry).result().index
+    return Done((), (), (), 0, step.unreadable, (index,), refusal)
