@@ -16,6 +16,7 @@ from pathlib import Path
 import structlog
 from litestar import Litestar
 
+from audit.alerts import Watched
 from audit.errors import AuditError
 from audit.ledger import Ledger, Options
 from gateway import __version__
@@ -57,6 +58,7 @@ from gateway.settings import (
     is_demo,
 )
 from gateway.steps import Parts
+from gateway.watching import start_watch, thresholds
 from gateway.web import pages
 
 log = structlog.get_logger()
@@ -207,8 +209,9 @@ def create_app(
         engine.flush()
 
     keys = KeyFile(home / API_KEYS_FILE, clock, revoked=forget)
+    watched = Watched(ledger, clock, thresholds(settings), settings.ledger.retain_months)
     record = Recorder(
-        ledger,
+        watched,
         clock,
         Site(
             detector_digest=guard.detector_digest,
@@ -258,6 +261,7 @@ def create_app(
             raise
         log.info("gateway_started", version=__version__, isolation=engine.isolation)
         saving = asyncio.create_task(_saved(tally))
+        watch = start_watch(settings, home, ledger, watched)
         try:
             yield
         finally:
@@ -267,6 +271,7 @@ def create_app(
             tally.save()
             pool.shutdown(cancel_futures=True)
             record.close()
+            await asyncio.to_thread(watch.close)
             ledger.close()
             log.info("gateway_stopped")
 
