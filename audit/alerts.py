@@ -1,8 +1,9 @@
 """Alerts: who asks of many people, is often denied or breaks glass; open intents.
 
 audit-format.md §11.2. An alert is itself a record: ``alert.raised`` names its cause in the open
-(``rules``); who it was and how often is sealed. Counts live in memory, for a day of UTC, under a key that is drawn each day and
-never written: principals and subjects stand there as MACs. After a restart counting starts anew.
+(``rules``); who it was and how often is sealed. Counts live in memory, for a day of UTC, under a
+key that is drawn each day and never written: principals and subjects stand there as MACs. After a
+restart counting starts anew.
 """
 
 from __future__ import annotations

@@ -1,9 +1,10 @@
-"""Live forwarding of each record's readable part to a local syslog or a file (audit-format.md §11.1).
+"""Live forwarding of each record's readable part to a local syslog or a file.
 
-The ledger is the queue: a thread of its own reads what was appended and hands it on, so that no
-append ever waits for a sink, and a sink that is dead for a week loses nothing. Where it was stands
-in a small file, written after a sink took a batch: after a crash the last batch comes again, at
-least once. Sealed parts never leave: a line is made of the header alone.
+audit-format.md §11.1. The ledger is the queue: a thread of its own reads what was appended and
+hands it on, so that no append ever waits for a sink, and a sink that is dead for a week loses
+nothing. Where it was stands in a small file, written after a sink took a batch: after a crash the
+last batch comes again, at least once. Sealed parts never leave: a line is made of the header
+alone.
 """
 
 from __future__ import annotations

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from datetime import date
 from enum import StrEnum
+from functools import cache
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
@@ -70,6 +71,7 @@ def render(  # noqa: PLR0913 - what one page is made of
     )
 
 
+@cache
 def environment() -> Environment:
     """Templates with autoescaping on for every one of them, and no undefined name."""
     made = Environment(
