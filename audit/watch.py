@@ -168,6 +168,11 @@ class Forwarder:
         self._origin = ""
         self._down = False
 
+    @property
+    def stopped(self) -> bool:
+        """Whether the sink refused what it was given last."""
+        return self._down
+
     def step(self) -> int:
         """Forward what was appended; return how many records were taken. A thread of its own."""
         taken = 0

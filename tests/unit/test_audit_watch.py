@@ -9,8 +9,10 @@ from collections import Counter
 from contextlib import contextmanager
 
 import pytest
+from typer.testing import CliRunner
 
 from audit.alerts import RAISED, Cause, Thresholds, Watched
+from audit.cli import app
 from audit.export import open_evidence
 from audit.keys import KeyStore
 from audit.ledger import LEDGER_FILE
@@ -176,6 +178,20 @@ def test_what_is_appended_at_the_end_is_sent_before_the_thread_ends(home):
         rounds.close()
     assert done == [True]
     assert indexes(home.path / "out.log") == [0, 1, 2]
+
+
+def test_the_command_sends_what_is_new_and_fails_where_nothing_is_taken(home):
+    """From a process of its own, with a state of its own; one sink, named."""
+    home.fill(1)
+    out, state = home.path / "out.log", home.path / "sent.json"
+    command = ["forward", str(home.path), "--state", str(state)]
+    done = CliRunner().invoke(app, [*command, "--file", str(out)])
+    assert (done.exit_code, done.stdout) == (0, "3 records sent\n")
+    assert CliRunner().invoke(app, [*command, "--file", str(out)]).stdout == "0 records sent\n"
+    assert CliRunner().invoke(app, command).exit_code == 2
+    state.unlink()
+    dead = CliRunner().invoke(app, [*command, "--syslog", str(home.path / "nobody")])
+    assert (dead.exit_code, "takes nothing" in dead.stderr) == (1, True)
 
 
 # --- alerts -----------------------------------------------------------------------------------
