@@ -15,9 +15,11 @@ from audit.commands import (
     handing_out,
     keystores,
     reading,
+    reports,
     retaining,
     stamping,
     verifying,
+    watching,
     witnessing,
 )
 
@@ -25,6 +27,7 @@ _HELP = "Read, verify and export the gateway's sealed log."
 app = typer.Typer(name="auditlog", help=_HELP, no_args_is_help=True, pretty_exceptions_enable=False)
 _GROUPS = (
     verifying, handing_out, reading, witnessing, stamping, keystores, auditors, erasing, retaining,
+    reports, watching,
 )  # fmt: skip
 for group in _GROUPS:
     group.register(app)

@@ -16,6 +16,7 @@ from pathlib import Path
 import structlog
 from litestar import Litestar
 
+from audit.alerts import Watched
 from audit.auditorlist import load_registry
 from audit.errors import AuditError
 from audit.ledger import AUDITORS_FILE, Ledger, Options
@@ -60,6 +61,7 @@ from gateway.settings import (
 )
 from gateway.steps import Parts
 from gateway.upkeep import expire, expired, saved
+from gateway.watching import start_watch, thresholds
 from gateway.web import pages
 
 log = structlog.get_logger()
@@ -212,8 +214,9 @@ def create_app(
         engine.flush()
 
     keys = KeyFile(home / API_KEYS_FILE, clock, revoked=forget)
+    watched = Watched(ledger, clock, thresholds(settings), settings.ledger.retain_months)
     record = Recorder(
-        ledger,
+        watched,
         clock,
         Site(
             detector_digest=guard.detector_digest,
@@ -266,6 +269,7 @@ def create_app(
             raise
         log.info("gateway_started", version=__version__, isolation=engine.isolation)
         upkeep = [asyncio.create_task(task) for task in (saved(tally), expired(expirer))]
+        watch = start_watch(settings, home, ledger, watched)
         try:
             yield
         finally:
@@ -276,6 +280,7 @@ def create_app(
             tally.save()
             pool.shutdown(cancel_futures=True)
             record.close()
+            await asyncio.to_thread(watch.close)
             ledger.close()
             log.info("gateway_stopped")
 

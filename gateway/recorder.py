@@ -15,8 +15,9 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Generic, TypeVar
 
+from audit.alerts import Log
 from audit.errors import AuditError
-from audit.ledger import Ledger, StoredRecord
+from audit.ledger import StoredRecord
 from audit.record import Entry
 from gateway import evidence, receipts
 from gateway.case import Case
@@ -69,7 +70,7 @@ class Complaint:
 class Recorder:
     """Writes intents and outcomes. For one event loop."""
 
-    def __init__(self, ledger: Ledger, clock: Clock, site: Site) -> None:
+    def __init__(self, ledger: Log, clock: Clock, site: Site) -> None:
         self._ledger = ledger
         self._clock = clock
         self._site = site

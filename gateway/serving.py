@@ -176,6 +176,9 @@ def close_air_gap(settings: Settings, server: Server) -> None:
     for parts in map(urlsplit, urls):
         default = 443 if parts.scheme == "https" else 80
         connect.append((parts.hostname or "", parts.port or default))
+    syslog = settings.watch.syslog_address()
+    if syslog is not None:
+        connect.append(syslog)
     # urllib3, which Presidio imports, binds ::1 once to see whether there is IPv6; nothing leaves.
     listen: list[airgap.Address] = [(server.host, server.port), ("::1", 0)]
     airgap.install(airgap.tripwire(connect=connect, listen=listen, report=report))

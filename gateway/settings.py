@@ -143,6 +143,37 @@ class EnergySettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     grid_gco2e_per_kwh: Annotated[float, msgspec.Meta(ge=0, le=5000)] = 0.0
 
 
+class WatchSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Where the readable part of each record is sent on, and when an alert is raised.
+
+    ``syslog``: the path of a Unix datagram socket, or ``127.0.0.1:514``; ``file``: beside the
+    settings, or absolute; empty: none. Alerts count a principal's day; 0 raises none of its kind.
+    """
+
+    syslog: str = ""
+    file: str = ""
+    file_bytes: Annotated[int, msgspec.Meta(ge=4096)] = 16 * 1024 * 1024
+    file_keep: Annotated[int, msgspec.Meta(ge=1, le=1000)] = 5
+    subjects_per_day: Annotated[int, msgspec.Meta(ge=0)] = 100
+    denials_per_day: Annotated[int, msgspec.Meta(ge=0)] = 20
+    break_glass_per_day: Annotated[int, msgspec.Meta(ge=0)] = 1
+    open_intents: Annotated[int, msgspec.Meta(ge=0)] = 1
+
+    def syslog_address(self) -> str | tuple[str, int] | None:
+        """A path, a loopback address and port, or None.
+
+        Raises:
+            SettingsError: neither an absolute path nor a port of this machine.
+        """
+        if not self.syslog or self.syslog.startswith("/"):
+            return self.syslog or None
+        host, _, port = self.syslog.rpartition(":")
+        host = host.strip("[]")
+        if host == "localhost" or not is_loopback(host) or not port.isdecimal():
+            raise SettingsError("watch.syslog is a socket's path or 127.0.0.1:PORT or [::1]:PORT.")
+        return host, int(port)
+
+
 class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """All settings. ``load`` is the only way in that checks them."""
 
@@ -154,6 +185,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     policy: PolicySettings = PolicySettings()
     ledger: LedgerSettings = LedgerSettings()
     keystore: KeystoreSettings = KeystoreSettings()
+    watch: WatchSettings = WatchSettings()
 
 
 def home_from_environment() -> Path:
@@ -185,6 +217,7 @@ def load(home: Path) -> Settings:
         raise SettingsError(f"{path}: {error}") from None
     check_listener(settings.server, demo=is_demo(home))
     check_retention(settings.ledger)
+    settings.watch.syslog_address()
     return settings
 
 
