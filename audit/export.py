@@ -277,7 +277,7 @@ def write_records(out: Path, kind: str, found: Iterable[View]) -> int:
         with whole_file(out) as file:
             file.write(head().encode())
             for view in found:
-                file.write(line(view).encode())
+                file.write(line(view).encode("utf-8", "backslashreplace"))  # half a pair
                 count += 1
     except OSError:
         raise LedgerError("the export cannot be written") from None
