@@ -20,7 +20,7 @@ import re
 import struct
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import IO, ClassVar
@@ -29,6 +29,11 @@ import rfc8785
 
 from audit.checkpoint import VerifyingKey
 from audit.errors import FormatError, LedgerError, MissingError
+from audit.formats.lines import WRITERS
+from audit.formats.outfile import private_file, whole_file, whole_folder
+from audit.formats.view import Selection, View
+from audit.record import Record, parse
+from audit.seal import Opened
 from audit.store import LedgerStore, Reader
 from audit.verify import Item
 
@@ -44,6 +49,7 @@ _UNREADABLE = (OSError, EOFError, ValueError, RuntimeError, struct.error, zlib.e
                lzma.LZMAError, zipfile.BadZipFile, zipfile.LargeZipFile)  # fmt: skip
 
 Opener = Callable[[str], AbstractContextManager[IO[bytes]]]
+Opening = Callable[[Record], Opened]
 
 
 # --- evidence: a ledger, a bundle -------------------------------------------------------------
@@ -219,14 +225,11 @@ def _copy_records(reader: Reader, size: int, file: IO[bytes]) -> int:
 
 @contextmanager
 def _target(out: Path) -> Iterator[Opener]:
-    if out.exists():
-        raise LedgerError("there is something at the place of the bundle already")
     if out.suffix != ".zip":
-        out.mkdir(mode=0o700, parents=True)
-        yield lambda name: (out / name).open("xb")
+        with whole_folder(out) as folder:
+            yield lambda name: private_file(folder / name)
         return
-    with zipfile.ZipFile(out, "x") as archive:
-        out.chmod(0o600)
+    with whole_file(out) as file, zipfile.ZipFile(file, "w") as archive:
         yield lambda name: _member(archive, name)
 
 
@@ -236,3 +239,48 @@ def _member(archive: zipfile.ZipFile, name: str) -> Iterator[IO[bytes]]:
     info.compress_type = zipfile.ZIP_DEFLATED
     with archive.open(info, "w", force_zip64=True) as file:
         yield file
+
+
+# --- writing records for other programs -------------------------------------------------------
+
+
+def views(
+    items: Iterable[Item], selection: Selection, opening: Opening | None = None
+) -> Iterator[View]:
+    """The records that ``selection`` takes, opened where ``opening`` is given. Streams.
+
+    Raises:
+        FormatError: a record is none.
+        SealError: a part that should open does not.
+    """
+    for item in items:
+        record = parse(item.body)
+        if not selection.takes_header(record.header):
+            continue
+        view = View(item.index, record.header)
+        if opening is not None:
+            try:
+                view = View(item.index, record.header, opening(record))
+            except MissingError as failed:
+                view = View(item.index, record.header, None, str(failed))
+        if selection.takes(view):
+            yield view
+
+
+def write_records(out: Path, kind: str, found: Iterable[View]) -> int:
+    """Write one line a record in a format of ``audit.formats.lines``; return their number.
+
+    Raises:
+        LedgerError: ``out`` exists or cannot be written. Nothing of its name is left then.
+    """
+    head, line = WRITERS[kind]
+    count = 0
+    try:
+        with whole_file(out) as file:
+            file.write(head().encode())
+            for view in found:
+                file.write(line(view).encode("utf-8", "backslashreplace"))  # half a pair
+                count += 1
+    except OSError:
+        raise LedgerError("the export cannot be written") from None
+    return count

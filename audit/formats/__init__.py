@@ -1,0 +1,1 @@
+"""What records look like to other programs: a module for each family of formats. Pure."""
