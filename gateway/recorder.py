@@ -161,10 +161,12 @@ class Recorder:
 
     def _tell_gone(self) -> None:
         """One at a time, so that others have their turn between them."""
-        if self._gone:
-            self._submit_gone(self._gone.popleft())
-        if self._gone:
-            asyncio.get_running_loop().call_soon(self._tell_gone)
+        try:
+            if self._gone:
+                self._submit_gone(self._gone.popleft())
+        finally:  # whatever one record fails of, the others are made
+            if self._gone:
+                asyncio.get_running_loop().call_soon(self._tell_gone)
 
     def _submit_gone(self, case: Case) -> None:
         with contextlib.suppress(AuditError):  # the open intent is evidence enough

@@ -25,27 +25,35 @@ _FIRST: Final = 0xF0000
 # \p{N}: digits of any script, fractions, superscripts, roman numerals that are one character.
 _N: Final = r"\p{N}\U000f0000-\U0010fffd"
 _ALNUM: Final = rf"[\p{{L}}\p{{M}}{_N}_]"
-_JOINERS: Final = r"\-\u2010\u2011\u2012\u2013\u2014\u2212./'\u2019\u00b7\\"
+_JOINERS: Final = (
+    r"\-\u2010\u2011\u2012\u2013\u2014\u2212./'\u2019\u00b7\\\u2044\u2215\u2219\u22c5\u066b\u066c"
+)
 _DIGIT_JOINERS: Final = r":,+*\u00d7^=~@#&" + re.escape(CURRENCIES)  # "81€50" is one amount
-_RUN: Final = rf"{_ALNUM}+(?:(?:[{_JOINERS}]|(?<=[{_N}])[{_DIGIT_JOINERS}](?=[{_N}])){_ALNUM}+)*"
+_MINUS: Final = r"\-\u2212\u2013"
+_JOINED: Final = rf"(?<=[{_N}])(?:[{_DIGIT_JOINERS}]|\^[{_MINUS}+])(?=[{_N}])"  # "10^-9"
+_RUN: Final = rf"{_ALNUM}+(?:(?:[{_JOINERS}]|{_JOINED}){_ALNUM}+)*"
 _GROUPED: Final = (
     r"\p{Nd}{1,3}(?:[ \u00a0\u202f]\p{Nd}{3})+(?:[.,]\p{Nd}+)?"
     r"(?:[*\u00d7^]\p{Nd}+)*"  # 1 814 times a power of ten is one number; "72 120/80" are two
     rf"(?![{_JOINERS}{_DIGIT_JOINERS}]?{_ALNUM})"
 )
-_MINUS: Final = r"\-\u2212\u2013"
+_POINT: Final = r"[.,\u00b7\u066b]"  # ".5" is a number, and not the same as "5"
+_CLOSING: Final = r"[)\]}\"'\u2019\u201d\u00bb]"  # behind one a comma is no point
 _NOTE: Final = r"[§#№~≈≥≤>=]"  # before a number it changes the meaning, and belongs to it
 _SIGN: Final = rf"{_NOTE}?[{_MINUS}+±]?[{re.escape(CURRENCIES)}]?"
 _LINK: Final = regex.compile(
-    rf"(?:{_NOTE}(?={_SIGN}[{_N}]))?"
-    rf"(?:(?<!{_ALNUM})[{_MINUS}+±](?=[{re.escape(CURRENCIES)}]?[{_N}]))?"
-    rf"(?:[{re.escape(CURRENCIES)}](?=[{_N}]))?(?:{_GROUPED}|{_RUN})|[{re.escape(SIGNS)}](?:(?=\p{{L}}){_RUN})?"
+    rf"(?:{_NOTE}(?={_SIGN}{_POINT}?[{_N}]))?"
+    rf"(?:(?<!{_ALNUM})[{_MINUS}+±](?=[{re.escape(CURRENCIES)}]?{_POINT}?[{_N}]))?"
+    rf"(?:[{re.escape(CURRENCIES)}](?={_POINT}?[{_N}]))?"
+    rf"(?:(?<!{_ALNUM}|{_POINT}|{_CLOSING}){_POINT}(?=\p{{N}}))?(?:{_GROUPED}|{_RUN})|[{re.escape(SIGNS)}](?:(?=\p{{L}}){_RUN})?"
 )
 _PRIVATE: Final = re.compile(r"[\U000f0000-\U0010fffd]")
 _DIGIT: Final = regex.compile(rf"[{_N}]")
-_UNSIGNED: Final = regex.compile(rf"{_NOTE}?[+±]?[{re.escape(CURRENCIES)}]?(?=[{_MINUS}]?[{_N}])")
+_UNSIGNED: Final = regex.compile(
+    rf"{_NOTE}?[+±]?[{re.escape(CURRENCIES)}]?(?=[{_MINUS}]?{_POINT}?[{_N}])"
+)
 _NUMBER_AND_UNIT: Final = regex.compile(
-    rf"({_SIGN}(?:[{_N}][{_N}.,]*)?[{_N}])-?(\p{{L}}[\p{{L}}\p{{M}}]*(?:[/·.^-].*)?)"
+    rf"({_SIGN}{_POINT}?(?:[{_N}][{_N}.,]*)?[{_N}])-?(\p{{L}}[\p{{L}}\p{{M}}]*(?:[/·.^-].*)?)"
 )
 _HEAD: Final = regex.compile(r"[\p{L}\p{M}_'\u2019]+")
 _GAP: Final = regex.compile(r"[ \t\u00a0\u202f]*")
