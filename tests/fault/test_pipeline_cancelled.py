@@ -149,7 +149,7 @@ async def test_one_outcome_that_cannot_be_made_holds_up_no_other(house, monkeypa
     cases = [pipeline._open(ask(Purpose.TREATMENT)) for _ in range(3)]
     told = []
 
-    def submit(case):
+    def submit(case, _when):
         if case is cases[0]:
             raise ValueError
         told.append(case)
