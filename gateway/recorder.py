@@ -12,7 +12,7 @@ import hmac
 from collections import OrderedDict, deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Generic, TypeVar
 
 from audit.alerts import Log
@@ -76,7 +76,7 @@ class Recorder:
         self._site = site
         self._explanations: _Recent[Mapping[str, object]] = _Recent()
         self._subjects: _Recent[str] = _Recent()
-        self._gone: deque[Case] = deque()
+        self._gone: deque[tuple[Case, datetime]] = deque()
 
     # --- the records of a request -------------------------------------------------------------
 
@@ -160,31 +160,35 @@ class Recorder:
         case.closed = True
         if not self._gone:
             asyncio.get_running_loop().call_later(_GONE_S, self._tell_gone)
-        self._gone.append(case)
+        self._gone.append((case, self._clock()))
 
     def _tell_gone(self) -> None:
         """One at a time, so that others have their turn between them."""
-        if self._gone:
-            self._submit_gone(self._gone.popleft())
-        if self._gone:
-            asyncio.get_running_loop().call_soon(self._tell_gone)
+        try:
+            if self._gone:
+                self._submit_gone(*self._gone.popleft())
+        finally:  # whatever one record fails of, the others are made
+            if self._gone:
+                asyncio.get_running_loop().call_soon(self._tell_gone)
 
-    def _submit_gone(self, case: Case) -> None:
+    def _submit_gone(self, case: Case, when: datetime) -> None:
         with contextlib.suppress(AuditError):  # the open intent is evidence enough
-            self._ledger.submit(self._outcome(case, {"finish": "cancelled"}))
+            self._ledger.submit(self._outcome(case, {"finish": "cancelled"}, when=when))
 
     def close(self) -> None:
         """Put on record what waits for a moment to be. MUST come before the ledger's."""
         while self._gone:
-            self._submit_gone(self._gone.popleft())
+            self._submit_gone(*self._gone.popleft())
 
     def _outcome(
         self,
         case: Case,
         features: Mapping[str, object],
         ended: Ended | None = None,
+        when: datetime | None = None,
     ) -> Entry:
-        elapsed = self._clock() - case.began
+        """``when`` it ended; None: now."""
+        elapsed = (when or self._clock()) - case.began
         return Entry(
             event="outcome",
             receipt_id=case.rid,

@@ -178,6 +178,7 @@ class Vectors(_Silent, frozen=True, tag=True):
 ToChild = Load | Generate | Embed | Cancel | Forget
 FromChild = Ready | LoadFailed | Step | Vectors
 
+_MALFORMED: Final = (msgspec.DecodeError, UnicodeDecodeError)  # the latter: a text is no UTF-8
 _encoder = msgspec.msgpack.Encoder()
 _to_child: msgspec.msgpack.Decoder[ToChild] = msgspec.msgpack.Decoder(ToChild)
 _from_child: msgspec.msgpack.Decoder[FromChild] = msgspec.msgpack.Decoder(FromChild)
@@ -204,7 +205,7 @@ def read_to_child(body: bytes) -> ToChild:
     """Raises: WireError: not a message of the gateway."""
     try:
         return _to_child.decode(body)
-    except msgspec.DecodeError:
+    except _MALFORMED:
         raise WireError("A message to the engine's child is malformed.") from None
 
 
@@ -212,5 +213,5 @@ def read_from_child(body: bytes) -> FromChild:
     """Raises: WireError: not a message of a child."""
     try:
         return _from_child.decode(body)
-    except msgspec.DecodeError:
+    except _MALFORMED:
         raise WireError("A message of the engine's child is malformed.") from None

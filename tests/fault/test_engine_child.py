@@ -314,9 +314,9 @@ while True: os.write(1, frame)
 
 
 @contextlib.asynccontextmanager
-async def flooding(message: wire.FromChild) -> AsyncIterator[Child]:
-    """A child that says one thing for ever."""
-    frame = wire.pack(message)
+async def flooding(message: wire.FromChild | bytes) -> AsyncIterator[Child]:
+    """A child that says one thing for ever, or bytes of its own."""
+    frame = message if isinstance(message, bytes) else wire.pack(message)
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-I", "-S", "-c", FLOOD, str(len(frame))),
         stdin=asyncio.subprocess.PIPE,
@@ -340,6 +340,15 @@ async def test_a_child_that_floods_the_gateway_is_ended(text: str):
             await child.gone.wait()
         assert 0 < events.qsize() <= (1 << 18) + 1
         assert events.qsize() * len(text) <= 65 * 1024 * 1024
+
+
+async def test_a_child_whose_words_are_no_text_is_ended():
+    """Bytes that are no UTF-8 break the protocol as any others do; the watchdog is not needed."""
+    frame = wire.pack(wire.Step((wire.Said(1, 0, "word"),))).replace(b"word", b"\xff\xff\xff\xff")
+    async with flooding(frame) as child:
+        child.ask(FLOODED)
+        async with asyncio.timeout(10):
+            await child.gone.wait()
 
 
 async def test_signs_of_life_and_words_that_nobody_asked_for_are_not_kept():

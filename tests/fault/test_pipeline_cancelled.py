@@ -141,3 +141,22 @@ async def test_whenever_it_is_cancelled_no_intent_stays_open(house, work):
     await asyncio.wrap_future(ledger.publish())  # all that was submitted is written by now
     clock.forward(days=1)
     assert ledger.open_intents() == ()
+
+
+async def test_one_outcome_that_cannot_be_made_holds_up_no_other(house, monkeypatch):
+    """Nothing piles up behind it: a case holds what the user wrote."""
+    pipeline, recorder, _, _ = house
+    cases = [pipeline._open(ask(Purpose.TREATMENT)) for _ in range(3)]
+    told = []
+
+    def submit(case, _when):
+        if case is cases[0]:
+            raise ValueError
+        told.append(case)
+
+    monkeypatch.setattr(recorder, "_submit_gone", submit)
+    asyncio.get_running_loop().set_exception_handler(lambda *_: None)
+    for case in cases:
+        recorder.cancelled(case)
+    await asyncio.sleep(0.3)
+    assert told == cases[1:]

@@ -25,31 +25,44 @@ _FIRST: Final = 0xF0000
 # \p{N}: digits of any script, fractions, superscripts, roman numerals that are one character.
 _N: Final = r"\p{N}\U000f0000-\U0010fffd"
 _ALNUM: Final = rf"[\p{{L}}\p{{M}}{_N}_]"
-_JOINERS: Final = r"\-\u2010\u2011\u2012\u2013\u2014\u2212./'\u2019\u00b7\\"
-_DIGIT_JOINERS: Final = r":,+*\u00d7^=~@#&" + re.escape(CURRENCIES)  # "81€50" is one amount
-_RUN: Final = rf"{_ALNUM}+(?:(?:[{_JOINERS}]|(?<=[{_N}])[{_DIGIT_JOINERS}](?=[{_N}])){_ALNUM}+)*"
+_UNSEEN: Final = r"\u00ad\u200b-\u200d\u2060\ufeff"  # between digits they part no number
+_MINUS: Final = r"\-\u2212\u2013\u207b\ufe63\uff0d"
+_DOTS: Final = r".\u00b7\u2219\u22c5\u066b\u066c"
+_JOINERS: Final = rf"{_MINUS}\u2010\u2011\u2012\u2014/'\u2019\\\u2044\u2215{_DOTS}{_UNSEEN}"
+_DIGIT_JOINERS: Final = r":,+*\u00d7\u00f7^=~@#&" + re.escape(CURRENCIES)  # "81€50" is one amount
+_JOINED: Final = rf"(?<=[{_N}])(?:[{_DIGIT_JOINERS}]|\^[{_MINUS}+])(?=[{_N}])"  # "10^-9"
+_RUN: Final = rf"{_ALNUM}+(?:(?:[{_JOINERS}]|{_JOINED}){_ALNUM}+)*"
 _GROUPED: Final = (
-    r"\p{Nd}{1,3}(?:[ \u00a0\u202f]\p{Nd}{3})+(?:[.,]\p{Nd}+)?"
+    r"\p{Nd}{1,3}(?:[ \u00a0\u2009\u202f]\p{Nd}{3})+(?:[.,]\p{Nd}+)?"
     r"(?:[*\u00d7^]\p{Nd}+)*"  # 1 814 times a power of ten is one number; "72 120/80" are two
     rf"(?![{_JOINERS}{_DIGIT_JOINERS}]?{_ALNUM})"
 )
-_MINUS: Final = r"\-\u2212\u2013"
+# "3 1/2" is one number. Only such denominators: "72 120/80" are two.
+_ENDS: Final = rf"(?![{_JOINERS}{_DIGIT_JOINERS}]?{_ALNUM})"
+_MIXED: Final = rf"\p{{Nd}}{{1,3}}[ \u00a0\u202f][1-7][/\u2044][234568]{_ENDS}"
+_POINT: Final = r"[.,\u00b7\u066b]"  # ".5" is a number, and not the same as "5"
+_CLOSING: Final = r"[)\]}\"'\u2019\u201d\u00bb]"  # behind one a comma is no point
 _NOTE: Final = r"[§#№~≈≥≤>=]"  # before a number it changes the meaning, and belongs to it
 _SIGN: Final = rf"{_NOTE}?[{_MINUS}+±]?[{re.escape(CURRENCIES)}]?"
 _LINK: Final = regex.compile(
-    rf"(?:{_NOTE}(?={_SIGN}[{_N}]))?"
-    rf"(?:(?<!{_ALNUM})[{_MINUS}+±](?=[{re.escape(CURRENCIES)}]?[{_N}]))?"
-    rf"(?:[{re.escape(CURRENCIES)}](?=[{_N}]))?(?:{_GROUPED}|{_RUN})|[{re.escape(SIGNS)}](?:(?=\p{{L}}){_RUN})?"
+    rf"(?:{_NOTE}(?={_SIGN}{_POINT}?[{_N}]))?"
+    rf"(?:(?<!{_ALNUM})[{_MINUS}+±](?=[{re.escape(CURRENCIES)}]?{_POINT}?[{_N}]))?"
+    rf"(?:[{re.escape(CURRENCIES)}](?={_POINT}?[{_N}]))?"
+    rf"(?:(?<!{_ALNUM}|{_POINT}|{_CLOSING}){_POINT}(?=\p{{N}}))?(?:{_GROUPED}|{_MIXED}|{_RUN})|[{re.escape(SIGNS)}](?:(?=\p{{L}}){_RUN})?"
 )
 _PRIVATE: Final = re.compile(r"[\U000f0000-\U0010fffd]")
 _DIGIT: Final = regex.compile(rf"[{_N}]")
-_UNSIGNED: Final = regex.compile(rf"{_NOTE}?[+±]?[{re.escape(CURRENCIES)}]?(?=[{_MINUS}]?[{_N}])")
+_UNSIGNED: Final = regex.compile(
+    rf"{_NOTE}?[+±]?[{re.escape(CURRENCIES)}]?(?=[{_MINUS}]?{_POINT}?[{_N}])"
+)
 _NUMBER_AND_UNIT: Final = regex.compile(
-    rf"({_SIGN}(?:[{_N}][{_N}.,]*)?[{_N}])-?(\p{{L}}[\p{{L}}\p{{M}}]*(?:[/·.^-].*)?)"
+    rf"({_SIGN}{_POINT}?(?:[{_N}][{_N}.,]*)?[{_N}])-?(\p{{L}}[\p{{L}}\p{{M}}]*(?:[/·.^-].*)?)"
 )
 _HEAD: Final = regex.compile(r"[\p{L}\p{M}_'\u2019]+")
 _GAP: Final = regex.compile(r"[ \t\u00a0\u202f]*")
 _BREAK: Final = re.compile(r"[\"“”„‟«»‹›＂「」『』\n\r<＜]")  # noqa: RUF001 - look-alikes are meant
+
+_LESS: Final = ("<", "＜")  # noqa: RUF001 - look-alikes are meant
 
 Chain = tuple[str, ...]
 """A run, and the units and runs that stood beside it: only spaces on one line between."""
@@ -140,6 +153,8 @@ def _sequences(text: str) -> Iterator[list[str]]:
             yield sequence
             sequence = []
         before = match.end()
+        if has_digit(link) and text[match.start() - 1 : match.start()] in _LESS:
+            continue  # "<5" is not "5", and no answer holds its sign: that one opens a placeholder
         if has_digit(link) or is_unit(link):
             sequence.append(link)
         else:
