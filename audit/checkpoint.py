@@ -58,6 +58,34 @@ def _b64(data: bytes) -> str:
 # --- keys -------------------------------------------------------------------------------------
 
 
+def key_id(name: str, kind: bytes, public: bytes) -> bytes:
+    """The id of a key of the signature type ``kind`` (C2SP signed-note)."""
+    return hashlib.sha256(name.encode() + b"\n" + kind + public).digest()[:4]
+
+
+def write_vkey(name: str, kind: bytes, public: bytes) -> str:
+    """The one-line form that Go's sumdb/note and other tools of the field read."""
+    return f"{name}+{key_id(name, kind, public).hex()}+{_b64(kind + public)}"
+
+
+def read_vkey(vkey: str, kind: bytes) -> tuple[str, bytes]:
+    """The name and the public key of a line of this type; what bytes are a key, callers check.
+
+    Raises:
+        NoteError: no such line, of another type, or its id is not its own.
+    """
+    parts = vkey.strip().split("+", 2)
+    if len(parts) != 3 or not KEY_NAME.fullmatch(parts[0]):  # noqa: PLR2004 - name+id+key
+        raise NoteError("not a verifier key")
+    data = unbase64(parts[2])
+    name, public = parts[0], data[len(kind) :]
+    if not data.startswith(kind):
+        raise NoteError("not a verifier key of this type")
+    if key_id(name, kind, public).hex() != parts[1]:
+        raise NoteError("the verifier key's id is not its own")
+    return name, public
+
+
 @dataclass(frozen=True, slots=True)
 class VerifyingKey:
     """A log's public key and the name (the origin) it signs under."""
@@ -67,26 +95,16 @@ class VerifyingKey:
 
     @property
     def id(self) -> bytes:
-        seed = self.name.encode() + b"\n" + _ED25519 + self.public
-        return hashlib.sha256(seed).digest()[:4]
+        return key_id(self.name, _ED25519, self.public)
 
     def vkey(self) -> str:
-        """The one-line form that Go's sumdb/note and other tools of the field read."""
-        return f"{self.name}+{self.id.hex()}+{_b64(_ED25519 + self.public)}"
+        return write_vkey(self.name, _ED25519, self.public)
 
     @classmethod
     def parse(cls, vkey: str) -> VerifyingKey:
-        parts = vkey.strip().split("+", 2)
-        if len(parts) != 3 or not KEY_NAME.fullmatch(parts[0]):  # noqa: PLR2004 - name+id+key
-            raise NoteError("not a verifier key")
-        data = unbase64(parts[2])
-        if data[:1] != _ED25519 or len(data) != 1 + HASH_BYTES:
+        key = cls(*read_vkey(vkey, _ED25519))
+        if len(key.public) != HASH_BYTES or not is_strict(key.public):
             raise NoteError("not an Ed25519 verifier key")
-        if not is_strict(data[1:]):
-            raise NoteError("not an Ed25519 verifier key")
-        key = cls(parts[0], data[1:])
-        if key.id.hex() != parts[1]:
-            raise NoteError("the verifier key's id is not its own")
         return key
 
     def verify(self, message: bytes, signature: bytes) -> None:

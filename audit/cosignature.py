@@ -7,11 +7,17 @@ or NoteError.
 from __future__ import annotations
 
 import base64
-import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from audit.checkpoint import KEY_NAME, is_strict, signature_lines, unbase64, verify_ed25519
+from audit.checkpoint import (
+    is_strict,
+    key_id,
+    read_vkey,
+    signature_lines,
+    verify_ed25519,
+    write_vkey,
+)
 from audit.errors import NoteError
 from audit.merkle import HASH_BYTES
 
@@ -28,21 +34,15 @@ class WitnessKey:
 
     @property
     def id(self) -> bytes:
-        return hashlib.sha256(self.name.encode() + b"\n" + _TYPE + self.public).digest()[:4]
+        return key_id(self.name, _TYPE, self.public)
 
     def vkey(self) -> str:
-        encoded = base64.b64encode(_TYPE + self.public).decode("ascii")
-        return f"{self.name}+{self.id.hex()}+{encoded}"
+        return write_vkey(self.name, _TYPE, self.public)
 
     @classmethod
     def parse(cls, vkey: str) -> WitnessKey:
-        parts = vkey.strip().split("+", 2)
-        if len(parts) != 3 or not KEY_NAME.fullmatch(parts[0]):  # noqa: PLR2004 - name+id+key
-            raise NoteError("not a witness' verifier key")
-        data = unbase64(parts[2])
-        key = cls(parts[0], data[1:])
-        fine = data[:1] == _TYPE and len(data) == 1 + HASH_BYTES and is_strict(data[1:])
-        if not fine or key.id.hex() != parts[1]:
+        key = cls(*read_vkey(vkey, _TYPE))
+        if len(key.public) != HASH_BYTES or not is_strict(key.public):
             raise NoteError("not a witness' verifier key")
         return key
 

@@ -7,13 +7,12 @@ type 0xff with a name of its own, under the origin, and verifiers that lack the 
 from __future__ import annotations
 
 import base64
-import hashlib
 from dataclasses import dataclass
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.mldsa import MLDSA65PrivateKey, MLDSA65PublicKey
 
-from audit.checkpoint import KEY_NAME, signature_lines, unbase64
+from audit.checkpoint import key_id, read_vkey, signature_lines, write_vkey
 from audit.errors import NoteError
 
 _TYPE = b"\xffcloister/ml-dsa-65/1"  # also the context string of FIPS 204
@@ -29,21 +28,15 @@ class MlDsaKey:
 
     @property
     def id(self) -> bytes:
-        return hashlib.sha256(self.name.encode() + b"\n" + _TYPE + self.public).digest()[:4]
+        return key_id(self.name, _TYPE, self.public)
 
     def vkey(self) -> str:
-        encoded = base64.b64encode(_TYPE + self.public).decode("ascii")
-        return f"{self.name}+{self.id.hex()}+{encoded}"
+        return write_vkey(self.name, _TYPE, self.public)
 
     @classmethod
     def parse(cls, vkey: str) -> MlDsaKey:
-        parts = vkey.strip().split("+", 2)
-        if len(parts) != 3 or not KEY_NAME.fullmatch(parts[0]):  # noqa: PLR2004 - name+id+key
-            raise NoteError("not an ML-DSA-65 verifier key")
-        data = unbase64(parts[2])
-        key = cls(parts[0], data[len(_TYPE) :])
-        fine = data.startswith(_TYPE) and len(key.public) == _PUBLIC_BYTES
-        if not fine or key.id.hex() != parts[1]:
+        key = cls(*read_vkey(vkey, _TYPE))
+        if len(key.public) != _PUBLIC_BYTES:
             raise NoteError("not an ML-DSA-65 verifier key")
         return key
 
