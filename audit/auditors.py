@@ -20,9 +20,9 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import (
     Ed25519PublicKey,
 )
 
-from audit.checkpoint import unbase64
 from audit.errors import FormatError, KeyStoreError, NoteError
 from audit.recipients import ANY, EVERYTHING, NAME, Auditor, Scope, check_public
+from audit.vkey import unbase64
 
 ADD, WIDEN, REMOVE, SIGNER = "add", "widen", "remove", "signer"
 EVENTS = {

@@ -7,9 +7,6 @@ algorithms) are tolerated; a line that claims a known key and does not verify re
 
 from __future__ import annotations
 
-import base64
-import binascii
-import hashlib
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -22,10 +19,10 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import (
 
 from audit.errors import NoteError
 from audit.merkle import HASH_BYTES
+from audit.vkey import KEY_NAME, key_id, read_vkey, to_base64, unbase64, write_vkey
 
 _ED25519 = b"\x01"  # signed-note: the signature type byte
 _DASH = "\u2014 "
-KEY_NAME = re.compile(r"[^\s+]+")
 SIZE = re.compile(r"0|[1-9][0-9]{0,18}")
 _CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f]")
 _FIELD = 2**255 - 19  # the prime of curve25519
@@ -36,54 +33,7 @@ _MAX_SIGNATURES = 64
 RECEIPT_MAGIC = "cloister-receipt/v1"
 
 
-def unbase64(text: str) -> bytes:
-    """Strict base64 of RFC 4648 §4: one spelling per value.
-
-    Raises:
-        NoteError: anything else.
-    """
-    try:
-        data = base64.b64decode(text.encode("ascii"), validate=True)
-    except (binascii.Error, UnicodeEncodeError):
-        raise NoteError("not base64") from None
-    if base64.b64encode(data).decode("ascii") != text:
-        raise NoteError("not canonical base64")
-    return data
-
-
-def _b64(data: bytes) -> str:
-    return base64.b64encode(data).decode("ascii")
-
-
 # --- keys -------------------------------------------------------------------------------------
-
-
-def key_id(name: str, kind: bytes, public: bytes) -> bytes:
-    """The id of a key of the signature type ``kind`` (C2SP signed-note)."""
-    return hashlib.sha256(name.encode() + b"\n" + kind + public).digest()[:4]
-
-
-def write_vkey(name: str, kind: bytes, public: bytes) -> str:
-    """The one-line form that Go's sumdb/note and other tools of the field read."""
-    return f"{name}+{key_id(name, kind, public).hex()}+{_b64(kind + public)}"
-
-
-def read_vkey(vkey: str, kind: bytes) -> tuple[str, bytes]:
-    """The name and the public key of a line of this type; what bytes are a key, callers check.
-
-    Raises:
-        NoteError: no such line, of another type, or its id is not its own.
-    """
-    parts = vkey.strip().split("+", 2)
-    if len(parts) != 3 or not KEY_NAME.fullmatch(parts[0]):  # noqa: PLR2004 - name+id+key
-        raise NoteError("not a verifier key")
-    data = unbase64(parts[2])
-    name, public = parts[0], data[len(kind) :]
-    if not data.startswith(kind):
-        raise NoteError("not a verifier key of this type")
-    if key_id(name, kind, public).hex() != parts[1]:
-        raise NoteError("the verifier key's id is not its own")
-    return name, public
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +99,7 @@ class SigningKey:
     def sign_note(self, text: str) -> str:
         """The signed note over ``text``, which ends in a newline."""
         signature = self._key.sign(text.encode())
-        return f"{text}\n{self._prefix}{_b64(self.public.id + signature)}\n"
+        return f"{text}\n{self._prefix}{to_base64(self.public.id + signature)}\n"
 
 
 # --- notes ------------------------------------------------------------------------------------
@@ -225,7 +175,7 @@ class Checkpoint:
     note: str = field(default="", compare=False)
 
     def text(self) -> str:
-        return f"{self.origin}\n{self.size}\n{_b64(self.root)}\n"
+        return f"{self.origin}\n{self.size}\n{to_base64(self.root)}\n"
 
     def sign(self, key: SigningKey) -> Checkpoint:
         note = key.sign_note(self.text())
@@ -277,7 +227,7 @@ class SignedReceipt:
             self.rid or "-",
             self.event,
             str(self.index),
-            _b64(self.leaf_hash),
+            to_base64(self.leaf_hash),
             self.minute,
         )
         return "\n".join(lines) + "\n"

@@ -10,16 +10,10 @@ import base64
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from audit.checkpoint import (
-    is_strict,
-    key_id,
-    read_vkey,
-    signature_lines,
-    verify_ed25519,
-    write_vkey,
-)
+from audit.checkpoint import is_strict, signature_lines, verify_ed25519
 from audit.errors import NoteError
 from audit.merkle import HASH_BYTES
+from audit.vkey import key_id, read_vkey, write_vkey
 
 _TYPE = b"\x04"  # signed-note: timestamped Ed25519 cosignatures
 _BLOB_BYTES = 4 + 8 + 64  # key id, seconds since 1970, signature

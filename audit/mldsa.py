@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.mldsa import MLDSA65PrivateKey, MLDSA65PublicKey
 
-from audit.checkpoint import key_id, read_vkey, signature_lines, write_vkey
+from audit.checkpoint import signature_lines
 from audit.errors import NoteError
+from audit.vkey import key_id, read_vkey, write_vkey
 
 _TYPE = b"\xffcloister/ml-dsa-65/1"  # also the context string of FIPS 204
 _PUBLIC_BYTES = 1952

@@ -16,8 +16,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from audit.checkpoint import unbase64
 from audit.errors import FormatError, NoteError, RecordError
+from audit.vkey import unbase64
 
 VERSION = 1
 _MAX_ITEMS = 256

@@ -28,17 +28,11 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 
-from audit.checkpoint import (
-    KEY_NAME,
-    SIZE,
-    Checkpoint,
-    VerifyingKey,
-    signature_lines,
-    unbase64,
-)
+from audit.checkpoint import SIZE, Checkpoint, VerifyingKey, signature_lines
 from audit.cosignature import WitnessKey, line, message
 from audit.errors import FormatError, MissingError, NoteError, ProofError, SealError, WitnessError
 from audit.merkle import NodeReader, consistency_proof, verify_consistency
+from audit.vkey import KEY_NAME, unbase64
 
 _MAX_PROOF = 63  # tlog-witness
 
