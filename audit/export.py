@@ -28,6 +28,7 @@ import rfc8785
 
 from audit.checkpoint import VerifyingKey
 from audit.errors import FormatError, LedgerError, MissingError
+from audit.storage.place import LEDGER_FILE, Place, place_of
 from audit.store import LedgerStore, Reader
 from audit.verify import Item
 
@@ -137,11 +138,12 @@ def open_evidence(source: Path) -> Iterator[LedgerEvidence | BundleEvidence]:
         MissingError: nothing of the kind is there, or it is unreadable.
         FormatError: it is there and is not what it should be.
     """
-    if (source / MANIFEST).exists() and (source / "ledger.db").exists():
+    ledger_here = (source / LEDGER_FILE).exists()
+    if (source / MANIFEST).exists() and ledger_here:
         raise FormatError("a bundle and a ledger stand in one place; name the ledger's file")
     if (source / MANIFEST).exists():
         yield BundleEvidence(lambda name: (source / name).open("rb"))
-    elif source.is_dir() and not (source / "ledger.db").exists():
+    elif source.is_dir() and isinstance(place_of(source), Path) and not ledger_here:
         raise MissingError("neither a bundle nor a ledger is here")
     elif source.is_file() and _magic(source).startswith(b"PK"):
         with _reading():
@@ -149,8 +151,7 @@ def open_evidence(source: Path) -> Iterator[LedgerEvidence | BundleEvidence]:
         with archive:
             yield BundleEvidence(archive.open)
     else:
-        path = source / "ledger.db" if source.is_dir() else source
-        store = LedgerStore(path, readonly=True)
+        store = LedgerStore(place_of(source) if source.is_dir() else source, readonly=True)
         try:
             with store.reading() as reader:
                 yield LedgerEvidence(reader)
@@ -166,7 +167,7 @@ def _magic(path: Path) -> bytes:
 # --- writing a bundle -------------------------------------------------------------------------
 
 
-def export_bundle(ledger: Path, out: Path) -> int:
+def export_bundle(ledger: Place, out: Path) -> int:
     """Write all records under the newest checkpoint to ``out``; return their number.
 
     ``out`` becomes a zip file where it ends in ``.zip``, else a directory. Bytes are copied, not

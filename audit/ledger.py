@@ -33,11 +33,12 @@ from audit.keys import KeyStore, load_auditors, save_auditors
 from audit.merkle import Frontier, inclusion_proof, leaf_hash, verify_inclusion
 from audit.record import Entry, deadline_minute, expiry_month, minute, parse
 from audit.seal import Auditor, Position, Randomness, Sealed, Sealer
+from audit.storage.place import place_of
 from audit.store import LedgerStore, Pending, Reader, Row, Writer
 
 Clock = Callable[[], datetime]
 
-LEDGER_FILE, KEYSTORE_FILE, AUDITORS_FILE = "ledger.db", "keystore.db", "auditors.json"
+KEYSTORE_FILE, AUDITORS_FILE = "keystore.db", "auditors.json"
 DEMO_PREFIX = "demo."
 
 
@@ -110,7 +111,7 @@ def init_home(
     try:
         public = keys.signing_key.public
         facts = {"format": b"1", "vkey": public.vkey().encode()}
-        LedgerStore.create(home / LEDGER_FILE, facts).close()
+        LedgerStore.create(place_of(home), facts).close()
     finally:
         keys.close()
     if auditors:
@@ -166,7 +167,7 @@ class Ledger:
         auditors = load_auditors(home / AUDITORS_FILE)
         keys = KeyStore.open(home / KEYSTORE_FILE)
         try:
-            store = LedgerStore(home / LEDGER_FILE)
+            store = LedgerStore(place_of(home))
             return cls(store, keys, Sealer(auditors, randomness), clock, options or Options())
         except BaseException:
             keys.close()
@@ -382,7 +383,9 @@ class Ledger:
             receipt = SignedReceipt(
                 self.origin, ready.rid, ready.event, index, leaf, place.minute
             ).sign(self._signer)
-            rows.append(Row(index, ready.rid, ready.sealed.body, leaf, receipt.note))
+            rows.append(
+                Row(index, ready.rid, ready.sealed.body, leaf, receipt.note, place.boot, place.seq)
+            )
             nodes.extend(edge.append(leaf))
             appended.append(Appended(index, leaf, receipt))
             if ready.event == "intent" and ready.rid:

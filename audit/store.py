@@ -1,124 +1,31 @@
-"""The databases: the ledger's and the key store's. The only home of SQLAlchemy.
+"""The databases: the ledger's and the key store's, as the rest of the log sees them.
 
-SQLite in WAL with ``synchronous=FULL``: a transaction that returned has been synced, so what was
-acknowledged survives a crash of the process and of the machine (sqlite.org/pragma.html
-#pragma_synchronous). ``secure_delete`` overwrites what is deleted. Files are 0600 before the first
-byte is in them. Errors of the driver stop here: they become LedgerError, KeyStoreError or
+Both lie where ``audit/storage`` says: the key store in a SQLite file, the ledger in one or on a
+PostgreSQL server. Errors of the drivers stop here: they become LedgerError, KeyStoreError or
 MissingError, without their text.
 """
 
 from __future__ import annotations
 
 import os
-import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import NoneType
 from typing import Any
-from urllib.parse import quote
 
-from sqlalchemy import (
-    URL,
-    Column,
-    Connection,
-    Engine,
-    Executable,
-    Index,
-    Integer,
-    LargeBinary,
-    MetaData,
-    Table,
-    Text,
-    bindparam,
-    create_engine,
-    delete,
-    event,
-    func,
-    insert,
-    select,
-    update,
-)
+from sqlalchemy import Connection, Executable, Table, delete, func, inspect, select, update
 from sqlalchemy.exc import SQLAlchemyError
-from sqlalchemy.pool import NullPool, QueuePool
 
-from audit.errors import AuditError, FormatError, KeyStoreError, LedgerError, MissingError
+from audit.errors import FormatError, KeyStoreError, LedgerError, MissingError
+from audit.storage import schema
+from audit.storage.copying import copy
+from audit.storage.engines import engines, file_engine, port, private_file, readonly_engine
+from audit.storage.place import Place
+from audit.storage.versions import check_version, stamp
 
-BUSY_MS = 10_000
 _PROBE_BYTES = 8192
-
-_ledger = MetaData()
-_facts = Table(
-    "facts", _ledger, Column("name", Text, primary_key=True), Column("value", LargeBinary)
-)
-_records = Table(
-    "records",
-    _ledger,
-    Column("idx", Integer, primary_key=True, autoincrement=False),
-    Column("rid", Text),
-    Column("body", LargeBinary, nullable=False),  # the leaf's data: what is hashed and exported
-    Column("leaf", LargeBinary, nullable=False),
-    Column("receipt", Text, nullable=False),
-)
-Index("records_rid", _records.c.rid, sqlite_where=_records.c.rid.is_not(None))
-_nodes = Table(
-    "nodes",
-    _ledger,
-    Column("level", Integer, primary_key=True, autoincrement=False),
-    Column("idx", Integer, primary_key=True, autoincrement=False),
-    Column("hash", LargeBinary, nullable=False),
-    sqlite_with_rowid=False,
-)
-_checkpoints = Table(
-    "checkpoints",
-    _ledger,
-    Column("size", Integer, primary_key=True, autoincrement=False),
-    Column("note", Text, nullable=False),
-)
-_pending = Table(
-    "pending",  # intents without an outcome: an index over the records, never trusted by verify
-    _ledger,
-    Column("rid", Text, primary_key=True),
-    Column("idx", Integer, primary_key=True, autoincrement=False),
-    Column("boot", Text, nullable=False),
-    Column("deadline", Text),
-    sqlite_with_rowid=False,
-)
-
-_keystore = MetaData()
-_secrets = Table(
-    "secrets", _keystore, Column("name", Text, primary_key=True), Column("value", LargeBinary)
-)
-_keys = Table(
-    "keys",  # one row per (subject, expiry month); ids are random and tell of no subject
-    _keystore,
-    Column("id", LargeBinary, primary_key=True),
-    Column("month", Text, nullable=False, index=True),
-    Column("key", LargeBinary, nullable=False),
-    sqlite_with_rowid=False,
-)
-
-# Statements are made once: the driver's text for each is compiled once and kept.
-_INSERT_RECORD, _INSERT_NODE = insert(_records), insert(_nodes)
-_INSERT_CHECKPOINT, _INSERT_PENDING = insert(_checkpoints), insert(_pending)
-_INSERT_KEY = insert(_keys)
-_DELETE_PENDING = delete(_pending).where(_pending.c.rid == bindparam("closed"))
-_PROBE_FACT = insert(_facts).prefix_with("OR REPLACE")
-_PROBE_SECRET = insert(_secrets).prefix_with("OR REPLACE")
-_SELECT_FACT = select(_facts.c.value).where(_facts.c.name == bindparam("name"))
-_SELECT_LAST = select(_records.c.idx, _records.c.leaf).order_by(_records.c.idx.desc()).limit(1)
-_SELECT_LEAF = select(_records.c.leaf).where(_records.c.idx == bindparam("index"))
-_SELECT_NODE = select(_nodes.c.hash).where(
-    _nodes.c.level == bindparam("level"), _nodes.c.idx == bindparam("index")
-)
-_SELECT_ROW = select(_records).where(_records.c.idx == bindparam("index"))
-_SELECT_RID = select(_records).where(_records.c.rid == bindparam("rid")).order_by(_records.c.idx)
-_SELECT_NEWEST = select(_checkpoints).order_by(_checkpoints.c.size.desc()).limit(1)
-_SELECT_CHECKPOINTS = select(_checkpoints).order_by(_checkpoints.c.size)
-_SELECT_PENDING = select(_pending).order_by(_pending.c.idx)
-_SELECT_KEY = select(_keys.c.key).where(_keys.c.id == bindparam("id"))
-_SELECT_SECRET = select(_secrets.c.value).where(_secrets.c.name == bindparam("name"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +37,8 @@ class Row:
     body: bytes = field(repr=False)
     leaf: bytes
     receipt: str = field(repr=False)
+    boot: str | None = None  # to append; readers have it from the body
+    seq: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,59 +51,6 @@ class Pending:
     deadline: str | None
 
 
-# --- engines ----------------------------------------------------------------------------------
-
-
-def _private_file(path: Path) -> None:
-    """Create the file 0600 if it is not there: SQLite gives -wal and -shm the same mode."""
-    descriptor = os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
-    os.close(descriptor)
-
-
-def _engine(path: Path, *, begin: str) -> Engine:
-    """An engine whose transactions start with ``begin``, said by us and not by the driver."""
-    pool = QueuePool if begin == "BEGIN" else NullPool
-    engine = create_engine(URL.create("sqlite", database=str(path)), poolclass=pool)
-    _listen(engine, begin, writable=True)
-    return engine
-
-
-def _readonly_engine(path: Path) -> Engine:
-    """An engine that cannot write: for auditors, also on media that are mounted read-only."""
-    wal = path.with_name(path.name + "-wal")
-    immutable = not wal.exists() and not os.access(path.parent, os.W_OK)
-    query = {"mode": "ro", "uri": "true"} | ({"immutable": "1"} if immutable else {})
-    url = URL.create("sqlite", database=f"file:{quote(str(path))}", query=query)
-    engine = create_engine(url, poolclass=NullPool)
-    _listen(engine, "BEGIN", writable=False)
-    return engine
-
-
-def _listen(engine: Engine, begin: str, *, writable: bool) -> None:
-    def connected(connection: Any, _record: object) -> None:
-        connection.isolation_level = None
-        pragmas = [f"busy_timeout = {BUSY_MS}", "temp_store = MEMORY", "trusted_schema = OFF"]
-        if writable:
-            pragmas += ["journal_mode = WAL", "synchronous = FULL", "secure_delete = ON"]
-        for pragma in pragmas:
-            connection.execute("PRAGMA " + pragma)
-
-    event.listen(engine, "connect", connected)
-
-    def started(connection: Connection) -> None:
-        connection.connection.cursor().execute(begin)
-
-    event.listen(engine, "begin", started)
-
-
-@contextmanager
-def _port(error: type[AuditError], message: str) -> Iterator[None]:
-    try:
-        yield
-    except (SQLAlchemyError, sqlite3.Error, OSError):
-        raise error(message) from None
-
-
 # --- the ledger -------------------------------------------------------------------------------
 
 
@@ -205,22 +61,22 @@ class Reader:
         self._connection = connection
 
     def fact(self, name: str) -> bytes:
-        value = self._connection.scalar(_SELECT_FACT, {"name": name})
+        value = self._connection.scalar(schema.SELECT_FACT, {"name": name})
         if not isinstance(value, bytes):
             raise MissingError("the ledger lacks a fact about itself")
         return value
 
     def last(self) -> tuple[int, bytes]:
         """The number of records, which is one more than the last index, and the last leaf hash."""
-        found = self._connection.execute(_SELECT_LAST).first()
+        found = self._connection.execute(schema.SELECT_LAST).first()
         return (0, b"") if found is None else (found.idx + 1, found.leaf)
 
     def node(self, level: int, index: int) -> bytes:
         """The stored root of a perfect subtree."""
         if level == 0:
-            value = self._connection.scalar(_SELECT_LEAF, {"index": index})
+            value = self._connection.scalar(schema.SELECT_LEAF, {"index": index})
         else:
-            value = self._connection.scalar(_SELECT_NODE, {"level": level, "index": index})
+            value = self._connection.scalar(schema.SELECT_NODE, {"level": level, "index": index})
         if not isinstance(value, bytes):
             raise MissingError("the ledger lacks a node of its tree")
         return value
@@ -235,110 +91,126 @@ class Reader:
 
     def rows(self) -> Iterator[Row]:
         """All records in order, streamed."""
-        query = select(_records).order_by(_records.c.idx).execution_options(yield_per=256)
-        for found in self._connection.execute(query):
+        query = schema.SELECT_RECORDS.order_by(schema.records.c.idx)
+        for found in self._connection.execute(query.execution_options(yield_per=256)):
             yield self._row(found)
 
     def row(self, index: int) -> Row:
-        found = self._connection.execute(_SELECT_ROW, {"index": index}).first()
+        found = self._connection.execute(schema.SELECT_ROW, {"index": index}).first()
         if found is None:
             raise MissingError("no such record")
         return self._row(found)
 
     def by_rid(self, rid: str) -> tuple[Row, ...]:
-        return tuple(map(self._row, self._connection.execute(_SELECT_RID, {"rid": rid})))
+        return tuple(map(self._row, self._connection.execute(schema.SELECT_RID, {"rid": rid})))
 
     def checkpoints(self) -> Iterator[tuple[int, str]]:
-        for found in self._connection.execute(_SELECT_CHECKPOINTS):
+        for found in self._connection.execute(schema.SELECT_CHECKPOINTS):
             if not isinstance(found.note, str):
                 raise FormatError("a checkpoint is not what this log writes")
             yield found.size, found.note
 
     def newest_checkpoint(self) -> tuple[int, str] | None:
-        found = self._connection.execute(_SELECT_NEWEST).first()
+        found = self._connection.execute(schema.SELECT_NEWEST).first()
         return None if found is None else (found.size, found.note)
 
     def pending(self) -> tuple[Pending, ...]:
-        return tuple(Pending(*found) for found in self._connection.execute(_SELECT_PENDING))
+        return tuple(Pending(*found) for found in self._connection.execute(schema.SELECT_PENDING))
 
 
 class Writer(Reader):
     """One write transaction. No other process appends while it is open."""
 
     def append(self, rows: Sequence[Row], nodes: Sequence[tuple[int, int, bytes]]) -> None:
-        self._many(
-            _INSERT_RECORD,
-            [
-                {"idx": r.index, "rid": r.rid, "body": r.body, "leaf": r.leaf, "receipt": r.receipt}
-                for r in rows
-            ],
-        )
-        self._many(_INSERT_NODE, [{"level": n, "idx": i, "hash": h} for n, i, h in nodes])
+        values = [
+            (r.index, r.rid, r.body, r.leaf, r.receipt, r.boot and bytes.fromhex(r.boot), r.seq)
+            for r in rows
+        ]
+        self._many(schema.records, schema.INSERT_RECORD, values)
+        self._many(schema.nodes, schema.INSERT_NODE, nodes)
 
     def checkpoint(self, size: int, note: str) -> None:
-        self._connection.execute(_INSERT_CHECKPOINT, {"size": size, "note": note})
+        self._connection.execute(schema.INSERT_CHECKPOINT, {"size": size, "note": note})
 
     def open_intents(self, intents: Sequence[Pending]) -> None:
-        self._many(
-            _INSERT_PENDING,
-            [
-                {"rid": i.rid, "idx": i.index, "boot": i.boot, "deadline": i.deadline}
-                for i in intents
-            ],
-        )
+        values = [(i.rid, i.index, i.boot, i.deadline) for i in intents]
+        self._many(schema.pending, schema.INSERT_PENDING, values)
 
     def close_intents(self, rids: Sequence[str]) -> None:
-        self._many(_DELETE_PENDING, [{"closed": rid} for rid in rids])
+        if rids:
+            self._connection.execute(schema.DELETE_PENDING, {"closed": list(rids)})
 
     def probe(self) -> None:
         """Write enough that a full disk says so."""
-        self._connection.execute(_PROBE_FACT, {"name": "probe", "value": os.urandom(_PROBE_BYTES)})
+        self._connection.execute(schema.DELETE_FACT, {"old": "probe"})
+        value = {"name": "probe", "value": os.urandom(_PROBE_BYTES)}
+        self._connection.execute(schema.INSERT_FACT, value)
 
-    def _many(self, statement: Executable, rows: list[dict[str, Any]]) -> None:
-        if rows:
-            self._connection.execute(statement, rows)
+    def _many(self, table: Table, statement: Executable, rows: Sequence[tuple[Any, ...]]) -> None:
+        """Insert whole rows, in the order of the table's columns, the quick way of each driver."""
+        if not rows:
+            return
+        if self._connection.dialect.name == "postgresql":
+            copy(self._connection, table, rows)
+        else:
+            names = table.c.keys()
+            self._connection.execute(statement, [dict(zip(names, r, strict=True)) for r in rows])
 
 
 class LedgerStore:
     """The ledger's database."""
 
-    def __init__(self, path: Path, *, readonly: bool = False) -> None:
-        if not path.is_file():
+    def __init__(self, place: Place, *, readonly: bool = False) -> None:
+        if isinstance(place, Path) and not place.is_file():
             raise MissingError("there is no ledger here")
-        self._path = path
-        if readonly:
-            self._read = self._write = _readonly_engine(path)
-        else:
-            self._read = _engine(path, begin="BEGIN")
-            self._write = _engine(path, begin="BEGIN IMMEDIATE")
+        self._readonly, self._known = readonly, False
+        self._read, self._write = engines(place, readonly=readonly)
         self._writer: Connection | None = None
 
     @classmethod
-    def create(cls, path: Path, facts: dict[str, bytes]) -> LedgerStore:
+    def create(cls, place: Place, facts: dict[str, bytes]) -> LedgerStore:
         """Make an empty ledger, unless there is one."""
-        with _port(LedgerError, "the ledger cannot be created"):
-            _private_file(path)
-            engine = _engine(path, begin="BEGIN IMMEDIATE")
-            with engine.begin() as connection:
-                _ledger.create_all(connection)
-                rows = [{"name": name, "value": value} for name, value in facts.items()]
-                connection.execute(insert(_facts).prefix_with("OR IGNORE"), rows)
-            engine.dispose()
-        return cls(path)
+        with port(LedgerError, "the ledger cannot be created"):
+            if isinstance(place, Path):
+                private_file(place)
+            reading, writing = engines(place, readonly=False)
+            with writing.begin() as connection:
+                if not inspect(connection).has_table(schema.facts.name):
+                    schema.ledger.create_all(connection)
+                    stamp(connection, schema.ledger_version, schema.LEDGER_VERSIONS[-1])
+                    rows = [{"name": name, "value": value} for name, value in facts.items()]
+                    connection.execute(schema.INSERT_FACT, rows)
+            writing.dispose()
+            reading.dispose()
+        return cls(place)
 
     @contextmanager
     def reading(self) -> Iterator[Reader]:
         """A snapshot.
 
         Raises:
-            MissingError: the file cannot be read as a ledger.
+            MissingError: it cannot be read as a ledger.
+            LedgerError: its schema is newer than this program, or too old to write to.
         """
         with (
-            _port(MissingError, "the ledger cannot be read"),
+            port(MissingError, "the ledger cannot be read"),
             self._read.connect() as connection,
             connection.begin(),
         ):
+            self._check(connection)
             yield Reader(connection)
+
+    def _check(self, connection: Connection) -> None:
+        """Look once whether this is a schema that this program reads, or writes."""
+        if not self._known:
+            check_version(
+                connection,
+                schema.ledger_version,
+                schema.LEDGER_VERSIONS,
+                write=not self._readonly,
+                error=LedgerError,
+            )
+            self._known = True
 
     @contextmanager
     def writing(self) -> Iterator[Writer]:
@@ -348,10 +220,11 @@ class LedgerStore:
             LedgerError: nothing of it is certain to be durable; the connection starts afresh.
         """
         try:
-            with _port(LedgerError, "the ledger cannot be written"):
+            with port(LedgerError, "the ledger cannot be written"):
                 if self._writer is None:
                     self._writer = self._write.connect()
                 with self._writer.begin():
+                    self._check(self._writer)
                     yield Writer(self._writer)
         except BaseException:
             self._drop_writer()
@@ -384,35 +257,38 @@ class KeyRows:
         if not path.is_file():
             raise KeyStoreError("there is no key store here")
         self._engine = (
-            _readonly_engine(path) if readonly else _engine(path, begin="BEGIN IMMEDIATE")
+            readonly_engine(path) if readonly else file_engine(path, begin="BEGIN IMMEDIATE")
         )
         self._held: Connection | None = None
 
     @classmethod
     def create(cls, path: Path, secrets: Callable[[], dict[str, bytes]]) -> KeyRows:
         """Make a key store holding ``secrets()``, unless there is one."""
-        with _port(KeyStoreError, "the key store cannot be created"):
-            _private_file(path)
-            engine = _engine(path, begin="BEGIN IMMEDIATE")
+        with port(KeyStoreError, "the key store cannot be created"):
+            private_file(path)
+            engine = file_engine(path, begin="BEGIN IMMEDIATE")
             with engine.begin() as connection:
-                _keystore.create_all(connection)
-                if connection.scalar(select(func.count()).select_from(_secrets)) == 0:
+                fresh = not inspect(connection).has_table(schema.secrets.name)
+                schema.keystore.create_all(connection)
+                if fresh:
+                    stamp(connection, schema.keystore_version, schema.KEYSTORE_VERSIONS[-1])
+                if connection.scalar(select(func.count()).select_from(schema.secrets)) == 0:
                     rows = [{"name": name, "value": value} for name, value in secrets().items()]
-                    connection.execute(insert(_secrets), rows)
+                    connection.execute(schema.INSERT_SECRET, rows)
             engine.dispose()
         return cls(path)
 
     @contextmanager
     def _transaction(self) -> Iterator[Connection]:
         with (
-            _port(KeyStoreError, "the key store cannot be used"),
+            port(KeyStoreError, "the key store cannot be used"),
             self._engine.begin() as connection,
         ):
             yield connection
 
     def secret(self, name: str) -> bytes:
         with self._transaction() as connection:
-            value = connection.scalar(_SELECT_SECRET, {"name": name})
+            value = connection.scalar(schema.SELECT_SECRET, {"name": name})
         if not isinstance(value, bytes):
             raise KeyStoreError("the key store lacks a key")
         return value
@@ -420,12 +296,12 @@ class KeyRows:
     def add(self, rows: Sequence[tuple[bytes, str, bytes]]) -> None:
         """Store ``(id, month, key)``; durable when this returns. One thread only."""
         try:
-            with _port(KeyStoreError, "the key store cannot be written"):
+            with port(KeyStoreError, "the key store cannot be written"):
                 if self._held is None:
                     self._held = self._engine.connect()
                 with self._held.begin():
                     values = [{"id": i, "month": m, "key": k} for i, m, k in rows]
-                    self._held.execute(_INSERT_KEY, values)
+                    self._held.execute(schema.INSERT_KEY, values)
         except BaseException:
             held, self._held = self._held, None
             if held is not None:
@@ -436,7 +312,7 @@ class KeyRows:
 
     def key(self, key_id: bytes) -> bytes | None:
         with self._transaction() as connection:
-            value = connection.scalar(_SELECT_KEY, {"id": key_id})
+            value = connection.scalar(schema.SELECT_KEY, {"id": key_id})
         return value if isinstance(value, bytes) else None
 
     def destroy(self, key_ids: Sequence[bytes]) -> int:
@@ -446,10 +322,12 @@ class KeyRows:
             KeyStoreError: not done, or not to the end: try again when nobody reads the key store.
         """
         with self._transaction() as connection:
-            blank = update(_keys).where(_keys.c.id.in_(key_ids)).values(key=bytes(32))
+            blank = update(schema.keys).where(schema.keys.c.id.in_(key_ids)).values(key=bytes(32))
             connection.execute(blank)
-            gone = connection.execute(delete(_keys).where(_keys.c.id.in_(key_ids))).rowcount
-        with _port(KeyStoreError, "the key store cannot be used"), self._engine.connect() as plain:
+            gone = connection.execute(
+                delete(schema.keys).where(schema.keys.c.id.in_(key_ids))
+            ).rowcount
+        with port(KeyStoreError, "the key store cannot be used"), self._engine.connect() as plain:
             cursor = plain.connection.cursor()
             cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)")
             found = cursor.fetchone()
@@ -460,8 +338,9 @@ class KeyRows:
 
     def probe(self) -> None:
         with self._transaction() as connection:
+            connection.execute(schema.DELETE_SECRET, {"old": "probe"})
             value = {"name": "probe", "value": os.urandom(_PROBE_BYTES)}
-            connection.execute(_PROBE_SECRET, value)
+            connection.execute(schema.INSERT_SECRET, value)
 
     def close(self) -> None:
         held, self._held = self._held, None

@@ -103,8 +103,15 @@ class PolicySettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
 
 
 class LedgerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """``retain_months`` counts from the record; keys of older records may then be destroyed."""
+    """``retain_months`` counts from the record; keys of older records may then be destroyed.
 
+    ``url``: ``postgresql://USER@HOST:PORT/DATABASE``, TLS beyond loopback; empty: a SQLite file in
+    the home. Its password stands in ``password_file``; ``ca_file`` is who vouches for the server.
+    """
+
+    url: str = ""
+    password_file: str = ""
+    ca_file: str = ""
     checkpoint_records: _Positive = 256
     checkpoint_s: _Seconds = 60.0
     retain_months: Annotated[int, msgspec.Meta(ge=1, le=1200)] = 72
@@ -161,6 +168,8 @@ def load(home: Path) -> Settings:
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise SettingsError(f"{path}: {error}") from None
     check_listener(settings.server, demo=is_demo(home))
+    if "@" in settings.ledger.url and ":" in settings.ledger.url.split("//", 1)[-1].split("@")[0]:
+        raise SettingsError("ledger.url holds a password: put it into ledger.password_file.")
     return settings
 
 

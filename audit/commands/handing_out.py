@@ -34,15 +34,16 @@ def export(
     From a gateway's home, the export is put on record first; a ledger file is copied as it is.
     """
     from audit.export import export_bundle
-    from audit.ledger import LEDGER_FILE, record_act
+    from audit.ledger import record_act
     from audit.record import Entry
+    from audit.storage.place import place_of
 
     with plain_errors():
         if out.exists():
             fail("there is something at the place of the bundle already")
         if source.is_dir():
             record_act(source, Entry("export.made", features={"role": "operator"}))
-        count = export_bundle(source / LEDGER_FILE if source.is_dir() else source, out)
+        count = export_bundle(place_of(source) if source.is_dir() else source, out)
     if output is Output.JSON:
         print_json({"records": count, "bundle": str(out)})
     else:
