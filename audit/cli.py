@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import typer
 
-from audit.commands import handing_out, reading, verifying
+from audit.commands import handing_out, migrating, reading, verifying
 
 _HELP = "Read, verify and export the gateway's sealed log."
 app = typer.Typer(name="auditlog", help=_HELP, no_args_is_help=True, pretty_exceptions_enable=False)
-for group in (verifying, handing_out, reading):
+for group in (verifying, handing_out, reading, migrating):
     group.register(app)
 
 

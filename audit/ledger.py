@@ -168,8 +168,13 @@ class Ledger:
         keys = KeyStore.open(home / KEYSTORE_FILE)
         try:
             store = LedgerStore(place_of(home))
+        except BaseException:
+            keys.close()
+            raise
+        try:
             return cls(store, keys, Sealer(auditors, randomness), clock, options or Options())
         except BaseException:
+            store.close()
             keys.close()
             raise
 

@@ -259,6 +259,7 @@ class KeyRows:
         self._engine = (
             readonly_engine(path) if readonly else file_engine(path, begin="BEGIN IMMEDIATE")
         )
+        self._readonly = readonly
         self._held: Connection | None = None
 
     @classmethod
@@ -288,6 +289,13 @@ class KeyRows:
 
     def secret(self, name: str) -> bytes:
         with self._transaction() as connection:
+            check_version(
+                connection,
+                schema.keystore_version,
+                schema.KEYSTORE_VERSIONS,
+                write=not self._readonly,
+                error=KeyStoreError,
+            )
             value = connection.scalar(schema.SELECT_SECRET, {"name": name})
         if not isinstance(value, bytes):
             raise KeyStoreError("the key store lacks a key")

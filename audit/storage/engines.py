@@ -15,7 +15,7 @@ import os
 import sqlite3
 import ssl
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -94,16 +94,16 @@ def _begin_with(engine: Engine, statement: str) -> None:
 
 # --- PostgreSQL -------------------------------------------------------------------------------
 
-_SESSION = (
-    "SET synchronous_commit = on",
-    f"SET lock_timeout = {BUSY_MS}",
+_SESSION = {
+    "synchronous_commit": "on",
+    "lock_timeout": str(BUSY_MS),
     # A holder of the sequencer's lock that is lost without a word: the server lets go of it.
-    f"SET idle_in_transaction_session_timeout = {BUSY_MS}",
-    "SET tcp_keepalives_idle = 5",
-    "SET tcp_keepalives_interval = 2",
-    "SET tcp_keepalives_count = 3",
-    "SET search_path = public",
-)
+    "idle_in_transaction_session_timeout": str(BUSY_MS),
+    "tcp_keepalives_idle": "5",
+    "tcp_keepalives_interval": "2",
+    "tcp_keepalives_count": "3",
+    "search_path": "public",
+}
 
 
 def server_engine(server: Server, *, write: bool) -> Engine:
@@ -124,12 +124,30 @@ def _connecting(server: Server) -> Callable[[], Any]:
     except ImportError:
         raise LedgerError("PostgreSQL needs the extra `postgresql` (pg8000)") from None
 
+    class Quiet(dbapi.Connection):  # type: ignore[misc]
+        """Closes its socket also where the other end is gone, and says nothing of it."""
+
+        def __init__(self, *args: Any, **options: Any) -> None:
+            try:
+                super().__init__(*args, **options)
+                _prepare(self)
+            except BaseException:
+                self.close()
+                raise
+
+        def close(self) -> None:
+            stream: Any = getattr(self, "_sock", None)
+            with suppress(dbapi.Error, OSError, ValueError, AttributeError):
+                super().close()
+            with suppress(OSError, ValueError, AttributeError):
+                stream.close()
+
     def connect() -> Any:
         where: dict[str, Any] = {"host": server.host, "port": server.port}
         if server.host.startswith("/"):
             where = {"unix_sock": f"{server.host}/.s.PGSQL.{server.port}"}
         try:
-            connection = dbapi.connect(
+            return Quiet(
                 server.user,
                 database=server.database,
                 password=_password(server),
@@ -138,21 +156,17 @@ def _connecting(server: Server) -> Callable[[], Any]:
                 application_name="cloister",
                 **where,
             )
-            _prepare(connection)
         except (dbapi.Error, OSError, ValueError):
             raise OSError("the database server cannot be used") from None
-        return connection
 
     return connect
 
 
 def _prepare(connection: Any) -> None:
     cursor = connection.cursor()
-    for statement in _SESSION:
-        cursor.execute(statement)
-    cursor.execute("SHOW fsync")
+    wanted = ", ".join(f"set_config('{name}', '{to}', false)" for name, to in _SESSION.items())
+    cursor.execute(f"SELECT current_setting('fsync'), {wanted}")
     if cursor.fetchone()[0] != "on":  # nothing would be durable whatever a commit says
-        connection.close()
         raise OSError("the database server does not sync")
     connection.commit()
 
