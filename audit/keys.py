@@ -34,7 +34,7 @@ from audit.keystore.lock import Box, Lock, key_row, secret_row
 from audit.mldsa import MlDsaKey, MlDsaSigner
 from audit.recipients import NAME, Auditor, HybridPrivateKey, PrivateKey, public_of
 from audit.seal import KEY_BYTES, NONCE_BYTES, Randomness, SubjectKey
-from audit.store import LOCK, KeyRows
+from audit.storage.keyrows import LOCK, KeyRows
 
 _SIGNING, _ORIGIN, _SECOND = "signing-key", "origin", "signing-key:ml-dsa-65"
 _LOOKS = 3  # at a lock that others change

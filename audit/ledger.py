@@ -38,11 +38,12 @@ from audit.recipients import Auditor
 from audit.record import Entry, deadline_minute, expiry_month, minute, parse
 from audit.replay import ERASED, replay
 from audit.seal import Position, Randomness, Sealed, Sealer
+from audit.storage.place import place_of
 from audit.store import LedgerStore, Pending, Reader, Row, Writer
 
 Clock = Callable[[], datetime]
 
-LEDGER_FILE, KEYSTORE_FILE, AUDITORS_FILE = "ledger.db", "keystore.db", "auditors.json"
+KEYSTORE_FILE, AUDITORS_FILE = "keystore.db", "auditors.json"
 DEMO_PREFIX = "demo."
 ACTS = frozenset({INDEX_KEY, ERASED, "hold.set", "hold.release", "export.made"})
 """Events that are found again without reading the whole log (audit-format.md §11.1)."""
@@ -128,7 +129,7 @@ def init_home(
     try:
         public = keys.signing_key.public
         facts = {"format": b"1", "vkey": public.vkey().encode()}
-        LedgerStore.create(home / LEDGER_FILE, facts).close()
+        LedgerStore.create(place_of(home), facts).close()
     finally:
         keys.close()
     if auditors:
@@ -185,13 +186,17 @@ class Ledger:
         auditors = Watched(home / AUDITORS_FILE)
         keys = KeyStore.open(home / KEYSTORE_FILE)
         try:
-            store = LedgerStore(home / LEDGER_FILE)
-            store.extend()
+            store = LedgerStore(place_of(home))
+        except BaseException:
+            keys.close()
+            raise
+        try:
             replay(store, keys)
             chosen = options or Options()
             sealer = Sealer(auditors.first, randomness, auditors.newest, pseudonyms=chosen.index)
             return cls(store, keys, sealer, clock, chosen)
         except BaseException:
+            store.close()
             keys.close()
             raise
 
@@ -462,7 +467,9 @@ class Ledger:
             receipt = SignedReceipt(
                 self.origin, ready.rid, ready.event, index, leaf, place.minute
             ).sign(self._signer)
-            rows.append(Row(index, ready.rid, ready.sealed.body, leaf, receipt.note))
+            rows.append(
+                Row(index, ready.rid, ready.sealed.body, leaf, receipt.note, place.boot, place.seq)
+            )
             nodes.extend(edge.append(leaf))
             appended.append(Appended(index, leaf, receipt))
             if ready.event == "intent" and ready.rid:

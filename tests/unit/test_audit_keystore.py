@@ -19,7 +19,7 @@ from audit.keystore.lock import Box, Lock, key_row
 from audit.keystore.passphrase import Passphrase
 from audit.ledger import Ledger
 from audit.seal import SubjectKey
-from audit.store import KeyRows
+from audit.storage.keyrows import KeyRows
 from tests.auditkit import HandClock, intent, make_home, quick_folder
 
 CHEAP = 1 << 14

@@ -226,7 +226,7 @@ def test_destroying_a_subjects_key_takes_its_texts_and_leaves_the_rest(home):
 
 def test_keys_that_a_reader_holds_in_the_log_are_not_called_destroyed(home, monkeypatch):
     """A log that cannot be emptied still has them: the caller is told and can try again."""
-    monkeypatch.setattr("audit.store.BUSY_MS", 50)
+    monkeypatch.setattr("audit.storage.engines.BUSY_MS", 50)
     path = home.path / "keystore.db"
     store = KeyStore.open(path)
     reader = sqlite3.connect(path)
