@@ -14,12 +14,12 @@ from pathlib import Path
 from types import NoneType
 from typing import Any
 
-from sqlalchemy import Connection, Executable, Table, inspect, select, update
+from sqlalchemy import Connection, Table, inspect, select, update
 from sqlalchemy.exc import SQLAlchemyError
 
 from audit.errors import FormatError, LedgerError, MissingError
 from audit.storage import schema
-from audit.storage.copying import copy
+from audit.storage.copying import insert_rows
 from audit.storage.engines import engines, port, private_file
 from audit.storage.place import Place
 from audit.storage.versions import check_version, stamp
@@ -161,15 +161,15 @@ class Writer(Reader):
             (r.index, r.rid, r.body, r.leaf, r.receipt, r.boot and bytes.fromhex(r.boot), r.seq)
             for r in rows
         ]
-        self._many(schema.records, schema.INSERT_RECORD, values)
-        self._many(schema.nodes, schema.INSERT_NODE, nodes)
+        insert_rows(self._connection, schema.records, values)
+        insert_rows(self._connection, schema.nodes, nodes)
 
     def checkpoint(self, size: int, note: str) -> None:
         self._connection.execute(schema.INSERT_CHECKPOINT, {"size": size, "note": note})
 
     def open_intents(self, intents: Sequence[Pending]) -> None:
         values = [(i.rid, i.index, i.boot, i.deadline) for i in intents]
-        self._many(schema.pending, schema.INSERT_PENDING, values)
+        insert_rows(self._connection, schema.pending, values)
 
     def close_intents(self, rids: Sequence[str]) -> None:
         if rids:
@@ -182,7 +182,7 @@ class Writer(Reader):
 
     def index(self, rows: Sequence[tuple[bytes, int, str, str]]) -> None:
         """Rows of the blind index: token, record, day, and the month they go after."""
-        self._many(schema.subject_index, schema.INSERT_INDEX, list(dict.fromkeys(rows)))
+        insert_rows(self._connection, schema.subject_index, list(dict.fromkeys(rows)))
 
     def unindex(self, tokens: Sequence[bytes], *, before: str = "") -> None:
         """Remove the rows of these tokens, and those of the months before ``before``."""
@@ -192,23 +192,13 @@ class Writer(Reader):
             self._connection.execute(schema.DELETE_MONTHS, {"before": before})
 
     def note_acts(self, acts: Sequence[tuple[int, str]]) -> None:
-        self._many(schema.acts, schema.INSERT_ACT, acts)
+        insert_rows(self._connection, schema.acts, acts)
 
     def probe(self) -> None:
         """Write enough that a full disk says so."""
         self._connection.execute(schema.DELETE_FACT, {"old": "probe"})
         value = {"name": "probe", "value": os.urandom(_PROBE_BYTES)}
         self._connection.execute(schema.INSERT_FACT, value)
-
-    def _many(self, table: Table, statement: Executable, rows: Sequence[tuple[Any, ...]]) -> None:
-        """Insert whole rows, in the order of the table's columns, the quick way of each driver."""
-        if not rows:
-            return
-        if self._connection.dialect.name == "postgresql":
-            copy(self._connection, table, rows)
-        else:
-            names = table.c.keys()
-            self._connection.execute(statement, [dict(zip(names, r, strict=True)) for r in rows])
 
 
 class LedgerStore:

@@ -1,9 +1,14 @@
-"""PostgreSQL's COPY: many rows in one message, where the driver would send one message a row."""
+"""Many whole rows at once, the quick way of each driver.
+
+PostgreSQL's COPY is one message, where the driver would send one a row. SQLite's own executemany
+takes the rows as they are, where SQLAlchemy would look at each value.
+"""
 
 from __future__ import annotations
 
 import io
 from collections.abc import Sequence
+from functools import cache
 from typing import Any
 
 from sqlalchemy import Connection, Table
@@ -13,12 +18,25 @@ from sqlalchemy.exc import SQLAlchemyError
 _ESCAPES = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"})
 
 
-def copy(connection: Connection, table: Table, rows: Sequence[tuple[Any, ...]]) -> None:
+def insert_rows(connection: Connection, table: Table, rows: Sequence[tuple[Any, ...]]) -> None:
     """Insert rows that hold the table's columns in order. Part of the open transaction.
 
     Raises:
         SQLAlchemyError: none of them is there, and the transaction is void.
     """
+    if rows and connection.dialect.name == "postgresql":
+        _copy(connection, table, rows)
+    elif rows:
+        connection.exec_driver_sql(_insert(table), list(rows))
+
+
+@cache
+def _insert(table: Table) -> str:
+    marks = ", ".join("?" * len(table.c))
+    return f"INSERT INTO {table.name} ({', '.join(table.c.keys())}) VALUES ({marks})"  # noqa: S608
+
+
+def _copy(connection: Connection, table: Table, rows: Sequence[tuple[Any, ...]]) -> None:
     names = ", ".join(table.c.keys())
     statement = f"COPY {table.name} ({names}) FROM STDIN"
     data = io.BytesIO("".join(map(_line, rows)).encode())

@@ -16,6 +16,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from audit.errors import KeyStoreError, StaleLockError
 from audit.storage import schema
+from audit.storage.copying import insert_rows
 from audit.storage.engines import file_engine, port, private_file, readonly_engine
 from audit.storage.versions import check_version, stamp
 
@@ -139,8 +140,7 @@ class KeyRows:
                     self._held = self._engine.connect()
                 with self._held.begin():
                     _check_lock(self._held, lock)
-                    values = [{"id": i, "month": m, "key": k} for i, m, k in rows]
-                    self._held.execute(schema.INSERT_KEY, values)
+                    insert_rows(self._held, schema.keys, rows)
         except BaseException:
             held, self._held = self._held, None
             if held is not None:

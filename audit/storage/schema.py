@@ -108,9 +108,7 @@ keys = Table(
 keystore_version = Table("alembic_version", keystore, Column("version_num", Text, primary_key=True))
 
 # Statements are made once: the driver's text for each is compiled once and kept.
-INSERT_RECORD, INSERT_NODE = insert(records), insert(nodes)
-INSERT_CHECKPOINT, INSERT_PENDING = insert(checkpoints), insert(pending)
-INSERT_KEY = insert(keys)
+INSERT_CHECKPOINT = insert(checkpoints)
 INSERT_FACT, INSERT_SECRET = insert(facts), insert(secrets)
 DELETE_PENDING = delete(pending).where(pending.c.rid.in_(bindparam("closed", expanding=True)))
 DELETE_FACT = delete(facts).where(facts.c.name == bindparam("old"))
@@ -129,7 +127,6 @@ SELECT_RID = SELECT_RECORDS.where(records.c.rid == bindparam("rid")).order_by(re
 SELECT_NEWEST = select(checkpoints).order_by(checkpoints.c.size.desc()).limit(1)
 SELECT_CHECKPOINTS = select(checkpoints).order_by(checkpoints.c.size)
 SELECT_PENDING = select(pending).order_by(pending.c.idx)
-INSERT_INDEX, INSERT_ACT = insert(subject_index), insert(acts)
 DELETE_TOKENS = delete(subject_index).where(
     subject_index.c.token.in_(bindparam("tokens", expanding=True))
 )
