@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -305,11 +305,12 @@ class Reader:
         found = self._connection.execute(_SELECT_NEWEST).first()
         return None if found is None else (found.size, found.note)
 
-    def rows_from(self, index: int) -> Iterator[Row]:
-        """The records from ``index`` on, in order, streamed."""
+    def rows_from(self, index: int, at_once: int = 256) -> Generator[Row, None, None]:
+        """The records from ``index`` on, in order, streamed; the driver holds ``at_once``."""
         query = select(_records).where(_records.c.idx >= index).order_by(_records.c.idx)
-        for found in self._connection.execute(query.execution_options(yield_per=256)):
-            yield self._row(found)
+        with self._connection.execute(query.execution_options(yield_per=at_once)) as result:
+            for found in result:
+                yield self._row(found)
 
     def acts(self, event: str) -> tuple[int, ...]:
         """The indices of the acts of one kind, oldest first. Empty in a ledger of before §11."""

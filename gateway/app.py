@@ -22,6 +22,7 @@ from audit.errors import AuditError
 from audit.ledger import AUDITORS_FILE, Ledger, Options
 from audit.retention import Expirer
 from gateway import __version__
+from gateway.api.auditor.desk import Desk
 from gateway.api.auth import AuthFailures
 from gateway.api.keyfile import KeyFile
 from gateway.api.metrics import Metrics
@@ -228,6 +229,7 @@ def create_app(
             owner_key=owner_key(home),
         ),
     )
+    desk = Desk(ledger, record, new_id)
     metrics = Metrics()
     metrics.watch(lambda: engine.load)
     tally = Tally(home / USAGE_FILE, lambda: clock().date().isoformat())
@@ -280,6 +282,7 @@ def create_app(
             tally.save()
             pool.shutdown(cancel_futures=True)
             record.close()
+            desk.close()
             await asyncio.to_thread(watch.close)
             ledger.close()
             log.info("gateway_stopped")
@@ -295,6 +298,7 @@ def create_app(
             request_s=settings.server.request_timeout_s,
         ),
         metrics=metrics,
+        desk=desk,
         pages=pages(),
         lifespan=[running],
     )

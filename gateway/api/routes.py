@@ -13,6 +13,7 @@ from litestar.di import Provide
 from litestar.response import Response
 
 from gateway.api import deidentify, embeddings, health, legacy, openai, receipts, responses
+from gateway.api.auditor.routes import auditor_router
 from gateway.api.auth import AuthFailures, require_key
 from gateway.api.metrics import OTHER, Metrics
 from gateway.api.problems import exception_handler
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from litestar.connection import Request
     from litestar.types import ControllerRouterHandler, Message, Scope
 
+    from gateway.api.auditor.desk import Desk
     from gateway.api.keyfile import KeyFile, Refusal
     from gateway.pipeline import Pipeline
 
@@ -47,10 +49,13 @@ def create_api(  # noqa: PLR0913 - the parts of an application, named one by one
     *,
     limits: Limits | None = None,
     metrics: Metrics | None = None,
+    desk: Desk | None = None,
     pages: Sequence[ControllerRouterHandler] = (),
     lifespan: Sequence[Callable[[Litestar], Any]] = (),
 ) -> Litestar:
     """Return the application. ``pages`` are handlers served without a key (the console).
+
+    ``desk``: where auditors read the log; without one there is no ``/audit/v1``.
 
     While it runs it puts ``failures`` on record once a minute, and once more at its end.
     """
@@ -62,9 +67,11 @@ def create_api(  # noqa: PLR0913 - the parts of an application, named one by one
         failures.note(reason)
         metrics.refused(reason)
 
+    guard = require_key(keys, refused)
+    auditing = [auditor_router(guard, pipeline, desk)] if desk else []
     v1 = Router(
         "/v1",
-        guards=[require_key(keys, refused)],
+        guards=[guard],
         route_handlers=[
             openai.chat,
             legacy.complete,
@@ -78,7 +85,7 @@ def create_api(  # noqa: PLR0913 - the parts of an application, named one by one
         ],
     )
     return Litestar(
-        route_handlers=[v1, health.live, health.ready, health.metrics, *pages],
+        route_handlers=[v1, *auditing, health.live, health.ready, health.metrics, *pages],
         dependencies={"services": Provide(lambda: services, sync_to_thread=False)},
         exception_handlers={
             ClientGoneError: _gone,
