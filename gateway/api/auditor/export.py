@@ -18,13 +18,13 @@ from litestar.response.base import ASGIResponse
 
 from audit.errors import AuditError
 from gateway.api.stream import ClientGoneError, unless_gone
+from gateway.errors import LedgerUnavailableError, RequestTimeoutError
 
 if TYPE_CHECKING:
     from litestar.types import Receive, Scope, Send
 
 log = structlog.get_logger()
 
-CUT = "export_cut"
 _STALL_S = 60.0  # how long a client may take none of a piece
 
 _LINES = "application/x-ndjson"
@@ -81,7 +81,7 @@ class Stepped:
 class ExportStream(ASGIResponse):
     """Sends pieces as they come. ``close`` is called at the end, whatever the end is.
 
-    ``failed`` is told of an export that was cut off: by an error, or because the client took
+    ``failed`` is told the code of what cut it off: the log cannot be read, or the client took
     nothing for ``stall_s``.
     """
 
@@ -123,6 +123,7 @@ class ExportStream(ASGIResponse):
                         await send({"type": "http.response.body", "body": piece, "more_body": True})
         except (AuditError, TimeoutError) as error:
             log.error("export_cut", error=type(error).__name__)  # noqa: TRY400
-            self._failed(CUT)
+            stalled = isinstance(error, TimeoutError)
+            self._failed((RequestTimeoutError if stalled else LedgerUnavailableError).code)
         else:
             await send({"type": "http.response.body", "body": b"", "more_body": False})

@@ -86,7 +86,7 @@ def _shown(row: Row, record: Record, *, sealed: bool) -> dict[str, object]:
     shown: dict[str, object] = {
         "index": row.index,
         "header": msgspec.Raw(record.bound),
-        "leaf_hash": to_base64(row.leaf),
+        "leaf_hash": to_base64(leaf_hash(row.body)),
         "receipt": row.receipt,
     }
     if sealed:
