@@ -276,11 +276,12 @@ class Reader:
             raise FormatError(f"record {found[0]!r} is not what this log writes")
         return Row(*found)
 
-    def rows(self) -> Iterator[Row]:
-        """All records in order, streamed."""
-        query = select(_records).order_by(_records.c.idx).execution_options(yield_per=256)
-        for found in self._connection.execute(query):
-            yield self._row(found)
+    def rows(self, start: int = 0, at_once: int = 256) -> Generator[Row, None, None]:
+        """The records from ``start`` on, in order, streamed; the driver holds ``at_once``."""
+        query = select(_records).where(_records.c.idx >= start).order_by(_records.c.idx)
+        with self._connection.execute(query.execution_options(yield_per=at_once)) as result:
+            for found in result:
+                yield self._row(found)
 
     def row(self, index: int) -> Row:
         found = self._connection.execute(_SELECT_ROW, {"index": index}).first()
@@ -305,12 +306,11 @@ class Reader:
         found = self._connection.execute(_SELECT_NEWEST).first()
         return None if found is None else (found.size, found.note)
 
-    def rows_from(self, index: int, at_once: int = 256) -> Generator[Row, None, None]:
-        """The records from ``index`` on, in order, streamed; the driver holds ``at_once``."""
+    def rows_from(self, index: int) -> Iterator[Row]:
+        """The records from ``index`` on, in order, streamed."""
         query = select(_records).where(_records.c.idx >= index).order_by(_records.c.idx)
-        with self._connection.execute(query.execution_options(yield_per=at_once)) as result:
-            for found in result:
-                yield self._row(found)
+        for found in self._connection.execute(query.execution_options(yield_per=256)):
+            yield self._row(found)
 
     def acts(self, event: str) -> tuple[int, ...]:
         """The indices of the acts of one kind, oldest first. Empty in a ledger of before §11."""

@@ -66,7 +66,7 @@ def page(reader: Reader, first: int, size: int) -> list[Row]:
     """Some records from ``first`` on and below ``size``: a page, or one that is larger."""
     rows: list[Row] = []
     held = 0
-    with closing(reader.rows_from(first, _AT_ONCE)) as found:
+    with closing(reader.rows(first, _AT_ONCE)) as found:
         for row in found:
             if row.index >= size:
                 break

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import secrets
 import sys
 import time
 from collections.abc import AsyncIterator, Sequence
@@ -28,7 +27,7 @@ from gateway.api.keyfile import KeyFile
 from gateway.api.metrics import Metrics
 from gateway.api.routes import create_api
 from gateway.api.services import Limits
-from gateway.clock import utc_now
+from gateway.clock import new_id, utc_now
 from gateway.domain import Clock, ModelCard, Usage
 from gateway.engine.energy import Account, Energy, Meter, Rates
 from gateway.engine.registry import Registry
@@ -69,11 +68,6 @@ log = structlog.get_logger()
 
 _OWNER_KEY_BYTES = 32
 _KEYS_AHEAD = 256  # a request takes one and one for each person of its text
-
-
-def new_id() -> str:
-    """128 random bits, hex: the id of a receipt."""
-    return secrets.token_hex(16)
 
 
 def policies_in_force(settings: Settings, home: Path) -> PolicySet:
@@ -229,7 +223,6 @@ def create_app(
             owner_key=owner_key(home),
         ),
     )
-    desk = Desk(ledger, record, new_id)
     metrics = Metrics()
     metrics.watch(lambda: engine.load)
     tally = Tally(home / USAGE_FILE, lambda: clock().date().isoformat())
@@ -282,7 +275,6 @@ def create_app(
             tally.save()
             pool.shutdown(cancel_futures=True)
             record.close()
-            desk.close()
             await asyncio.to_thread(watch.close)
             ledger.close()
             log.info("gateway_stopped")
@@ -298,7 +290,7 @@ def create_app(
             request_s=settings.server.request_timeout_s,
         ),
         metrics=metrics,
-        desk=desk,
+        desk=Desk(ledger, record, new_id),
         pages=pages(),
         lifespan=[running],
     )

@@ -69,6 +69,7 @@ def create_api(  # noqa: PLR0913 - the parts of an application, named one by one
 
     guard = require_key(keys, refused)
     auditing = [auditor_router(guard, pipeline, desk)] if desk else []
+    serving = [_serving(desk)] if desk else []
     v1 = Router(
         "/v1",
         guards=[guard],
@@ -92,8 +93,9 @@ def create_api(  # noqa: PLR0913 - the parts of an application, named one by one
             Exception: exception_handler(metrics.failed),
         },
         before_send=[_finish_headers(metrics)],
-        # Left in reverse: the last failures go on record before the ledger of the others closes.
-        lifespan=[*lifespan, _recording(failures)],
+        # Left in reverse: the last failures go on record before the ledger of the others closes,
+        # and nobody reads it any more.
+        lifespan=[*lifespan, *serving, _recording(failures)],
         request_max_body_size=limits.body_bytes,
         # Nothing of a request may reach a log, and the default documentation pages load scripts
         # from elsewhere.
@@ -122,6 +124,17 @@ def _finish_headers(metrics: Metrics) -> Callable[[Message, Scope], Any]:
 
 def _gone(_request: Request[Any, Any, Any], _error: Exception) -> Response[bytes]:
     return Response(b"", status_code=_CLIENT_CLOSED_REQUEST)
+
+
+def _serving(desk: Desk) -> Callable[[Litestar], Any]:
+    @asynccontextmanager
+    async def running(_app: Litestar) -> AsyncIterator[None]:
+        try:
+            yield
+        finally:
+            await asyncio.to_thread(desk.close)
+
+    return running
 
 
 def _recording(failures: AuthFailures) -> Callable[[Litestar], Any]:

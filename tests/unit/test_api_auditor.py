@@ -27,8 +27,9 @@ from gateway.api.auditor import routes
 from gateway.api.auditor.accept import prefers_json
 from gateway.api.auditor.export import ExportStream, Stepped, file_name, media_type
 from gateway.api.metrics import ROUTES
-from gateway.domain import Purpose, Role
+from gateway.domain import Principal, Purpose, Role
 from tests.auditkit import intent, outcome, rid
+from tests.fakes import House
 from tests.office import office
 
 V1 = "/audit/v1"
@@ -336,7 +337,7 @@ async def test_an_export_is_on_record_with_who_asked_for_what(client, desk):
 
 
 async def test_what_cannot_be_put_on_record_does_not_leave(client, desk):
-    """The ledger takes nothing: 503 and not a byte of the log; a try later is no second export."""
+    """The ledger takes nothing: 503 and not a byte of it, and the key's place is free again."""
     desk.sign()
     desk.ledger.close()
     for address in ("/export?format=jsonl", "/records?sealed=true", "/records/1?sealed=true"):
@@ -457,9 +458,9 @@ async def test_a_client_that_leaves_ends_the_making(desk):
 async def test_a_key_has_one_export_at_a_time(client, desk):
     """Another key has its own; the place is free again at the end."""
     other = desk.house.issue("auditor-2", Role.AUDITOR, Purpose.OPERATIONS)
-    secret = desk.house.keys["auditor"].record.id
-    principal = type("P", (), {"key_id": secret, "id": "auditor"})()
-    end = desk.desk.begin_export(principal)
+    granted, purpose = desk.house.keys["auditor"].record.id, Purpose.OPERATIONS
+    holder = Principal("auditor", Role.AUDITOR, frozenset({purpose}), purpose, key_id=granted)
+    end = desk.desk.begin_export(holder)
     before = len(desk.rows())
     answer = await client.get("/export?format=csv")
     assert error_of(answer, 429)["code"] == "busy"
@@ -600,8 +601,9 @@ async def test_every_address_and_parameter_is_documented(desk, root):
     page = (root / "docs" / "ops" / "audit-api.md").read_text("utf-8")
     for route in desk.house.app.routes:
         if route.path.startswith(V1):
-            assert route.route_handlers[0].opt.get("route", route.path) in page
-            assert route.path.removeprefix(V1).partition("/{")[0] in spec
+            (name,) = [h.opt["route"] for h in route.route_handlers if "route" in h.opt]
+            assert f"`{name}`" in page
+            assert f"{name.removeprefix(V1)}`" in spec
     for kind in streaming.kinds():
         assert f"`{kind}`" in page
     assert routes.SIZE_HEADER in page
@@ -609,8 +611,6 @@ async def test_every_address_and_parameter_is_documented(desk, root):
 
 async def test_without_a_desk_there_are_no_such_addresses(tmp_path):
     """An application that has no ledger does not pretend to."""
-    from tests.fakes import House  # noqa: PLC0415
-
     house = House(tmp_path / "keys.json")
     async with AsyncTestClient(house.app) as client:
         answer = await client.get(f"{V1}/records", headers=house.headers("auditor"))

@@ -123,9 +123,7 @@ def listed(reader: Reader, asked: Listing) -> dict[str, object]:
 
 
 def _candidates(reader: Reader, rid: str | None, start: Cursor) -> Generator[Row, None, None]:
-    rows: Iterable[Row] = (
-        reader.rows_from(start.index, _AT_ONCE) if rid is None else reader.by_rid(rid)
-    )
+    rows: Iterable[Row] = reader.rows(start.index, _AT_ONCE) if rid is None else reader.by_rid(rid)
     for row in rows:
         if row.index >= start.size:
             return

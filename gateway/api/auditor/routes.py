@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -19,7 +21,7 @@ from gateway.api.auditor.export import ExportStream, Stepped, file_name, media_t
 from gateway.api.problems import RECEIPT_HEADER
 from gateway.api.services import ApiRequest, Given
 from gateway.domain import Role
-from gateway.errors import NotFoundError, PermissionDeniedError, RequestError
+from gateway.errors import GatewayError, NotFoundError, PermissionDeniedError, RequestError
 
 if TYPE_CHECKING:
     from litestar.handlers.base import BaseRouteHandler
@@ -71,6 +73,16 @@ def _json(value: object, receipt_id: str | None = None) -> ASGIResponse:
     return ASGIResponse(body=msgspec.json.encode(value), headers=headers)
 
 
+@contextmanager
+def _naming(receipt_id: str) -> Iterator[None]:
+    """Let an error name the record that was made before it."""
+    try:
+        yield
+    except GatewayError as error:
+        error.receipt_id = receipt_id
+        raise
+
+
 @get("/records", opt={"route": "/audit/v1/records"})
 async def records(request: ApiRequest, desk: GivenDesk) -> ASGIResponse:
     """List records; with their sealed parts only after that is on record.
@@ -81,12 +93,12 @@ async def records(request: ApiRequest, desk: GivenDesk) -> ASGIResponse:
     asked = query.listing(_raw(request))
     if asked.rid is not None and asked.cursor is None:
         await desk.sign()  # who asks about one receipt has just been given it
-    receipt_id = None
-    if asked.sealed:
-        cursor = str(asked.cursor) if asked.cursor else None
-        told = query.filters(asked.selection, rid=asked.rid, cursor=cursor, limit=asked.limit)
-        receipt_id = await desk.exported(request.user, "records", told)
-    return _json(await desk.read(proofs.listed, asked), receipt_id)
+    found = await desk.read(proofs.listed, asked)
+    if not asked.sealed:
+        return _json(found)
+    cursor = str(asked.cursor) if asked.cursor else None
+    told = query.filters(asked.selection, rid=asked.rid, cursor=cursor, limit=asked.limit)
+    return _json(found, await desk.exported(request.user, "records", told))
 
 
 @get("/records/{index:str}", opt={"route": "/audit/v1/records/{index}"})
@@ -102,10 +114,10 @@ async def record(request: ApiRequest, desk: GivenDesk, index: FromPath[str]) -> 
     place = int(index)
     if not await desk.read(proofs.covered, place):
         await desk.sign()
-    receipt_id = None
-    if sealed:
-        receipt_id = await desk.exported(request.user, "record", {"index": place})
-    return _json(await desk.read(proofs.one, place, sealed=sealed), receipt_id)
+    found = await desk.read(proofs.one, place, sealed=sealed)
+    if not sealed:
+        return _json(found)
+    return _json(found, await desk.exported(request.user, "record", {"index": place}))
 
 
 @get("/checkpoint", opt={"route": "/audit/v1/checkpoint"})
@@ -153,8 +165,9 @@ async def export(request: ApiRequest, services: Given, desk: GivenDesk) -> ASGIR
     close = desk.begin_export(request.user)
     try:
         receipt_id = await desk.exported(request.user, asked.kind, query.filters(asked.selection))
-        await desk.sign()
-        size = (await desk.read(proofs.head)).size
+        with _naming(receipt_id):
+            await desk.sign()
+            size = (await desk.read(proofs.head)).size
     except BaseException:
         close()
         raise
