@@ -35,16 +35,19 @@ CUT_SHORT = 18  # curl: "Partial file"
 EXPORT = "/audit/v1/export?format=bundle"
 
 
-@pytest.fixture(scope="module")
-def gateway(tmp_path_factory, upstream: Upstream) -> Iterator[Gateway]:
+def filled(home: Path, upstream: Upstream) -> Gateway:
     """A gateway whose log is larger than what sockets keep for a client that does not read."""
-    home = tmp_path_factory.mktemp("auditor") / "home"
     keys = running.make_home(home, running.upstream_settings(upstream.url))
     ledger = Ledger.open(home, clock=lambda: datetime.now(UTC))
     waiting = [ledger.submit(intent(n, texts={"prompt": LETTER})) for n in range(RECORDS)]
     waiting[-1].result()
     ledger.close()
-    one = running.start(home, keys)
+    return running.start(home, keys)
+
+
+@pytest.fixture(scope="module")
+def gateway(tmp_path_factory, upstream: Upstream) -> Iterator[Gateway]:
+    one = filled(tmp_path_factory.mktemp("auditor") / "home", upstream)
     try:
         yield one
     finally:
@@ -198,6 +201,20 @@ def _damaged(path: Path, index: int) -> Iterator[None]:
     finally:
         database.execute("UPDATE records SET body = ? WHERE idx = ?", (body, index))
         database.close()
+
+
+@pytest.mark.slow
+def test_a_gateway_stops_although_somebody_exports(tmp_path, upstream):
+    """The grace that answers have is all that an export has, and the log is whole."""
+    one = filled(tmp_path / "home", upstream)
+    with held(one):
+        one.stop(timeout_s=30)
+    assert '"event": "gateway_stopped"' in one.log.read_text()
+    assert "Traceback" not in one.log.read_text()
+    words = ["verify", str(one.home), "-o", "json"]
+    verdict = json.loads(running.cli(one.home, *words, module="audit", check=False))
+    assert verdict["code"] == 10
+    assert verdict["records"] == RECORDS + 2  # its start, and the export that was cut off
 
 
 def test_the_gateways_memory_does_not_grow_with_an_export(gateway, client):
