@@ -15,7 +15,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from litestar.testing import TestClient
 
-from audit import streaming
+from audit import paging, streaming
 from audit.export import views
 from audit.formats.lines import jsonl
 from audit.formats.view import Selection
@@ -150,7 +150,7 @@ def test_an_export_does_not_depend_on_its_pages(desk, held, size, event):
     """However much of the log is held at once, the bytes are those of the whole."""
     selection = Selection(event=event)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(streaming, "_PAGE_BYTES", held)
+        patch.setattr(paging, "_PAGE_BYTES", held)
         pieces = list(streaming.pieces(desk.desk.reading, "jsonl", size, selection))
     items = [Item(row.index, row.body, row.leaf, row.receipt) for row in desk.rows()[:size]]
     assert b"".join(pieces).decode() == "".join(map(jsonl, views(items, selection)))

@@ -10,12 +10,13 @@ import json
 import runpy
 import sqlite3
 import zipfile
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 from litestar.testing import AsyncTestClient
 
-from audit import streaming
+from audit import paging, streaming
 from audit.checkpoint import Checkpoint, SignedReceipt
 from audit.errors import MissingError
 from audit.export import export_bundle, open_evidence, views, write_records
@@ -346,30 +347,27 @@ async def test_what_cannot_be_put_on_record_does_not_leave(client, desk):
             assert error["code"] == "ledger_unavailable"
 
 
-async def test_between_two_pieces_no_snapshot_is_open(desk):
+def test_between_two_pieces_no_snapshot_is_open(desk, monkeypatch):
     """The write-ahead log can be emptied while an export waits for its client."""
-    desk.sign()
-    with sqlite3.connect(desk.home.path / "ledger.db") as database:
-        emptied = "PRAGMA wal_checkpoint(TRUNCATE)"
-        for kind in streaming.kinds():
-            pieces = streaming.pieces(desk.desk.reading, kind, 11, Selection())
-            for _ in range(2):
-                next(pieces)
-                desk.ledger.submit(intent(77)).result()
-                assert database.execute(emptied).fetchone()[0] == 0
-            pieces.close()
+    monkeypatch.setattr(paging, "_PAGE_BYTES", 1)
+    emptied = "PRAGMA wal_checkpoint(TRUNCATE)"
+    with closing(sqlite3.connect(desk.home.path / "ledger.db")) as database:
+        pieces = list(streaming.pieces(desk.desk.reading, "jsonl", 11, Selection()))
+        assert len(pieces) == 12
+        for _ in streaming.pieces(desk.desk.reading, "jsonl", 11, Selection()):
+            desk.ledger.submit(intent(77)).result()
+            assert database.execute(emptied).fetchone()[0] == 0
         with desk.ledger.reading() as reader:
             reader.last()
             desk.ledger.submit(intent(78)).result()
             database.execute("PRAGMA busy_timeout = 1")
             assert database.execute(emptied).fetchone()[0] == 1  # what the loop above would say
-    database.close()
 
 
 def test_a_page_ends_with_the_bytes_it_may_hold(desk, monkeypatch):
     """Large records come a few at a time, and each comes."""
-    monkeypatch.setattr(streaming, "_PAGE_BYTES", 1)
-    assert [[row.index for row in page] for page in streaming.pages(desk.desk.reading, 3)] == [
+    monkeypatch.setattr(paging, "_PAGE_BYTES", 1)
+    assert [[row.index for row in page] for page in paging.pages(desk.desk.reading, 3)] == [
         [0], [1], [2],
     ]  # fmt: skip
 
@@ -388,7 +386,7 @@ async def _no_disconnect() -> dict[str, object]:
 
 def stream(desk, pieces, told: list[object], stall_s: float = 60.0) -> ExportStream:
     return ExportStream(
-        Stepped(pieces, desk.desk.pool),
+        Stepped(pieces, desk.desk.exporting),
         close=lambda: told.append("closed"),
         failed=told.append,
         media_type="text/csv",
@@ -471,6 +469,17 @@ async def test_a_key_has_one_export_at_a_time(client, desk):
     end()
     for _ in range(2):
         assert (await client.get("/export?format=csv")).status_code == 200
+
+
+async def test_four_exports_run_at_once(client, desk):
+    """Of whoever; the fifth is told to come again."""
+    purpose = Purpose.OPERATIONS
+    for number in range(4):
+        holder = Principal(f"a{number}", Role.AUDITOR, frozenset({purpose}), purpose)
+        end = desk.desk.begin_export(holder)
+    assert error_of(await client.get("/export?format=csv"), 429)["code"] == "busy"
+    end()
+    assert (await client.get("/export?format=csv")).status_code == 200
 
 
 # --- who may, and what is refused ------------------------------------------------------------

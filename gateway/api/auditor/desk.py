@@ -23,6 +23,7 @@ T = TypeVar("T")
 log = structlog.get_logger()
 
 _THREADS = 2
+_EXPORTS = 4  # at once, of all keys together
 _AGAIN_S = 30
 
 
@@ -35,13 +36,15 @@ def unreadable(error: AuditError) -> LedgerUnavailableError:
 class Desk:
     """For one event loop. Close it before the ledger.
 
-    Reading has threads of its own: it blocks neither the loop nor the threads that mask.
+    Reading has threads of its own: it blocks neither the loop nor the threads that mask. So have
+    exports (``exporting``), so that short answers do not wait for long ones.
     """
 
     def __init__(self, ledger: Ledger, record: Recorder, new_id: Callable[[], str]) -> None:
         self._ledger, self._record, self._new_id = ledger, record, new_id
-        self.pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="auditor")
-        self._exporting: set[str] = set()
+        self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="auditor")
+        self.exporting = ThreadPoolExecutor(_EXPORTS, thread_name_prefix="export")
+        self._busy: set[str] = set()
 
     @property
     def reading(self) -> Callable[[], AbstractContextManager[Reader]]:
@@ -60,7 +63,7 @@ class Desk:
                 return work(reader, *args, **named)
 
         try:
-            return await asyncio.get_running_loop().run_in_executor(self.pool, reading)
+            return await asyncio.get_running_loop().run_in_executor(self._pool, reading)
         except AuditError as error:
             raise unreadable(error) from None
 
@@ -96,13 +99,17 @@ class Desk:
         """Take the place of a key's only export; call what is returned at its end.
 
         Raises:
-            BusyError: another one runs.
+            BusyError: another one runs, or as many as there may be under other keys.
         """
         key = principal.key_id or principal.id
-        if key in self._exporting:
+        if key in self._busy:
             raise BusyError("An export runs under this key already.", retry_after_s=_AGAIN_S)
-        self._exporting.add(key)
-        return lambda: self._exporting.discard(key)
+        if len(self._busy) >= _EXPORTS:
+            raise BusyError("As many exports run as may run at once.", retry_after_s=_AGAIN_S)
+        self._busy.add(key)
+        return lambda: self._busy.discard(key)
 
     def close(self) -> None:
-        self.pool.shutdown(cancel_futures=True)
+        """Wait for what is being read."""
+        self._pool.shutdown()
+        self.exporting.shutdown()

@@ -174,7 +174,7 @@ async def export(request: ApiRequest, services: Given, desk: GivenDesk) -> ASGIR
     pieces = streaming.pieces(desk.reading, asked.kind, size, asked.selection)
     name = file_name(asked.kind, size)
     return ExportStream(
-        Stepped(pieces, desk.pool),
+        Stepped(pieces, desk.exporting),
         close=close,
         failed=services.metrics.failed,
         media_type=media_type(asked.kind),
