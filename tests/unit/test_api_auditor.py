@@ -395,12 +395,16 @@ def stream(desk, pieces, told: list[object], stall_s: float = 60.0) -> ExportStr
     )
 
 
-async def test_an_export_that_breaks_is_cut_off(desk):
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [(MissingError("gone"), "ledger_unavailable"), (ValueError(PLANTED), "internal_error")],
+)
+async def test_an_export_that_breaks_is_cut_off(desk, capfd, error, code):
     """The last event of a body is missing, so that no client takes it for whole."""
 
     def breaking():
         yield b"one"
-        raise MissingError("the ledger cannot be read")
+        raise error
 
     told, sent = [], []
 
@@ -409,7 +413,8 @@ async def test_an_export_that_breaks_is_cut_off(desk):
 
     await stream(desk, breaking(), told)({}, _no_disconnect, send)
     assert [event.get("more_body") for event in sent] == [None, True]
-    assert told == ["ledger_unavailable", "closed"]
+    assert told == [code, "closed"]
+    assert PLANTED not in "".join(capfd.readouterr())
 
 
 async def test_a_client_that_takes_nothing_is_left(desk):

@@ -18,7 +18,7 @@ from litestar.response.base import ASGIResponse
 
 from audit.errors import AuditError
 from gateway.api.stream import ClientGoneError, unless_gone
-from gateway.errors import LedgerUnavailableError, RequestTimeoutError
+from gateway.errors import GatewayError, LedgerUnavailableError, RequestTimeoutError
 
 if TYPE_CHECKING:
     from litestar.types import Receive, Scope, Send
@@ -26,6 +26,11 @@ if TYPE_CHECKING:
 log = structlog.get_logger()
 
 _STALL_S = 60.0  # how long a client may take none of a piece
+_CODES: tuple[tuple[type[Exception], str], ...] = (
+    (TimeoutError, RequestTimeoutError.code),
+    (AuditError, LedgerUnavailableError.code),
+    (Exception, GatewayError.code),
+)
 
 _LINES = "application/x-ndjson"
 _MEDIA: Mapping[str, tuple[str, str]] = {
@@ -121,9 +126,8 @@ class ExportStream(ASGIResponse):
                 if piece:
                     async with asyncio.timeout(self._stall_s):
                         await send({"type": "http.response.body", "body": piece, "more_body": True})
-        except (AuditError, TimeoutError) as error:
+        except Exception as error:  # noqa: BLE001 - whatever it is, its text must not leave
             log.error("export_cut", error=type(error).__name__)  # noqa: TRY400
-            stalled = isinstance(error, TimeoutError)
-            self._failed((RequestTimeoutError if stalled else LedgerUnavailableError).code)
+            self._failed(next(code for kind, code in _CODES if isinstance(error, kind)))
         else:
             await send({"type": "http.response.body", "body": b"", "more_body": False})
