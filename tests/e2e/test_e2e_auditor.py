@@ -99,6 +99,20 @@ def test_an_auditor_fetches_a_bundle_with_curl_and_verifies_it(gateway, tmp_path
     assert done.returncode == 0, done.stdout
 
 
+def test_who_holds_the_key_chooses_by_what_is_sealed(gateway, client, tmp_path):
+    """What the gateway refuses is done on the auditor's machine, with the bundle it gave."""
+    refused = client.get("/audit/v1/export?format=jsonl&principal=ward-7")
+    assert refused.status_code == 400
+    bundle, out = tmp_path / "log.zip", tmp_path / "ward-7.jsonl"
+    bundle.write_bytes(client.get(EXPORT).content)
+    key, store = gateway.home / "demo-auditor.pem", gateway.home / "keystore.db"
+    words = ["export", str(bundle), "--format", "jsonl", "--principal", "ward-7", "--out", str(out)]
+    running.cli(gateway.home, *words, "--key", str(key), "--keystore", str(store), module="audit")
+    found = [json.loads(line) for line in out.read_text().splitlines()]
+    assert len(found) == RECORDS
+    assert {record["sealed"]["principal"] for record in found} == {"ward-7"}
+
+
 @needs_curl
 def test_curl_saves_an_export_under_its_own_name(gateway, tmp_path):
     """``-OJ`` takes the name that the gateway gives: of how many records the log was."""
