@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import IO
@@ -15,7 +15,7 @@ from typing import IO
 import rfc8785
 
 from audit.checkpoint import VerifyingKey
-from audit.errors import MissingError
+from audit.errors import MissingError, RecordError
 from audit.export import (
     CHECKPOINTS,
     FORMAT,
@@ -35,11 +35,6 @@ from audit.verify import Item
 BUNDLE = "bundle"
 
 
-def kinds() -> tuple[str, ...]:
-    """The formats there are."""
-    return (BUNDLE, *WRITERS)
-
-
 def pieces(reading: Reading, kind: str, size: int, selection: Selection) -> Iterator[bytes]:
     """An export of the records below ``size``, which is that of a checkpoint.
 
@@ -48,9 +43,9 @@ def pieces(reading: Reading, kind: str, size: int, selection: Selection) -> Iter
     Raises:
         MissingError, FormatError: the log cannot be read, or a record is none.
     """
-    if kind == BUNDLE:
-        return pulled(partial(_write_bundle, Paged(reading, size)))
-    return _lines(reading, kind, size, selection)
+    if kind in WRITERS:
+        return _lines(reading, kind, size, selection)
+    return pulled(partial(FILES[kind], Paged(reading, size), selection))
 
 
 def _lines(reading: Reading, kind: str, size: int, selection: Selection) -> Iterator[bytes]:
@@ -65,8 +60,10 @@ def _lines(reading: Reading, kind: str, size: int, selection: Selection) -> Iter
 # --- bundles (audit-format.md §10) ------------------------------------------------------------
 
 
-def _write_bundle(log: Paged, out: IO[bytes]) -> None:
+def _write_bundle(log: Paged, selection: Selection, out: IO[bytes]) -> None:
     """A zip file with all records, and the checkpoints over them."""
+    if selection != Selection():
+        raise RecordError("a bundle holds the whole log")
     newest = log.newest_checkpoint()
     if newest is None:
         raise MissingError("no checkpoint has this size")
@@ -95,3 +92,12 @@ def _member(name: str) -> zipfile.ZipInfo:
     info = zipfile.ZipInfo(name)  # dated 1980: the same log gives the same bytes
     info.compress_type = zipfile.ZIP_DEFLATED
     return info
+
+
+FILES: Mapping[str, Callable[[Paged, Selection, IO[bytes]], object]] = {BUNDLE: _write_bundle}
+"""Formats that are more than a line for each record: what writes their file."""
+
+
+def kinds() -> tuple[str, ...]:
+    """The formats there are."""
+    return (*FILES, *WRITERS)
