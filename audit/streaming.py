@@ -5,37 +5,30 @@ Memory holds a page of records and some pieces; no snapshot outlives a page (``a
 
 from __future__ import annotations
 
-import json
-import zipfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from functools import partial
-from pathlib import Path
+from importlib.util import find_spec
 from typing import IO
 
-import rfc8785
-
-from audit.checkpoint import VerifyingKey
-from audit.errors import MissingError, RecordError
-from audit.export import (
-    CHECKPOINTS,
-    FORMAT,
-    MANIFEST,
-    NEWEST,
-    PAGE,
-    RECORDS,
-    STANDALONE,
-    views,
-)
+from audit.bundle import write_bundle
+from audit.export import views
 from audit.formats.lines import WRITERS
-from audit.formats.view import Selection
+from audit.formats.view import Selection, View
 from audit.paging import Paged, Reading, pages
 from audit.piping import pulled
 from audit.verify import Item
 
-BUNDLE = "bundle"
+BUNDLE, PARQUET = "bundle", "parquet"
 
 
-def pieces(reading: Reading, kind: str, size: int, selection: Selection) -> Iterator[bytes]:
+def pieces(
+    reading: Reading,
+    kind: str,
+    size: int,
+    selection: Selection,
+    policies: Iterable[bytes] = (),
+) -> Iterator[bytes]:
     """An export of the records below ``size``, which is that of a checkpoint.
 
     Pieces may be empty: where nothing was taken of a page, whoever waits can think again.
@@ -45,7 +38,7 @@ def pieces(reading: Reading, kind: str, size: int, selection: Selection) -> Iter
     """
     if kind in WRITERS:
         return _lines(reading, kind, size, selection)
-    return pulled(partial(FILES[kind], Paged(reading, size), selection))
+    return pulled(partial(FILES[kind], Asked(Paged(reading, size), selection, policies)))
 
 
 def _lines(reading: Reading, kind: str, size: int, selection: Selection) -> Iterator[bytes]:
@@ -57,47 +50,39 @@ def _lines(reading: Reading, kind: str, size: int, selection: Selection) -> Iter
         yield b"".join(line(view).encode("utf-8", "backslashreplace") for view in taken)
 
 
-# --- bundles (audit-format.md §10) ------------------------------------------------------------
+def _views(log: Paged, selection: Selection) -> Iterator[View]:
+    items = (Item(row.index, row.body, row.leaf, row.receipt) for row in log.rows())
+    return views(items, selection)
 
 
-def _write_bundle(log: Paged, selection: Selection, out: IO[bytes]) -> None:
-    """A zip file with all records, and the checkpoints over them."""
-    if selection != Selection():
-        raise RecordError("a bundle holds the whole log")
-    newest = log.newest_checkpoint()
-    if newest is None:
-        raise MissingError("no checkpoint has this size")
-    with zipfile.ZipFile(out, "w") as archive:
-        with archive.open(_member(RECORDS), "w", force_zip64=True) as file:
-            for row in log.rows():
-                file.write(b"%d %b\n" % (row.index, row.body))
-        for name, data in _others(log, *newest):
-            archive.writestr(_member(name), data)
+# --- formats that are more than a line for each record -----------------------------------------
 
 
-def _others(log: Paged, size: int, newest: str) -> Iterator[tuple[str, bytes]]:
-    """What stands in a bundle beside the records."""
-    vkey = log.fact("vkey").decode()
-    origin = VerifyingKey.parse(vkey).name
-    manifest = rfc8785.dumps({"format": FORMAT, "origin": origin, "records": size, "vkey": vkey})
-    yield MANIFEST, manifest
-    notes = [note for _, note in log.checkpoints()]
-    yield CHECKPOINTS, json.dumps(notes, ensure_ascii=False).encode()
-    yield NEWEST, newest.encode()
-    for name in (STANDALONE, PAGE):
-        yield name, Path(__file__).with_name(name).read_bytes()
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What of a log is wanted. ``policies``: texts that a bundle may hold."""
+
+    log: Paged
+    selection: Selection
+    policies: Iterable[bytes] = field(repr=False, default=())
 
 
-def _member(name: str) -> zipfile.ZipInfo:
-    info = zipfile.ZipInfo(name)  # dated 1980: the same log gives the same bytes
-    info.compress_type = zipfile.ZIP_DEFLATED
-    return info
+def _bundle(asked: Asked, out: IO[bytes]) -> None:
+    chosen = None if asked.selection == Selection() else asked.selection
+    write_bundle(asked.log, out, selection=chosen, policies=asked.policies)
 
 
-FILES: Mapping[str, Callable[[Paged, Selection, IO[bytes]], object]] = {BUNDLE: _write_bundle}
-"""Formats that are more than a line for each record: what writes their file."""
+def _parquet(asked: Asked, out: IO[bytes]) -> None:
+    from audit.formats.parquet import write_rows  # noqa: PLC0415 - an extra
+
+    write_rows(out, _views(asked.log, asked.selection))
+
+
+FILES: Mapping[str, Callable[[Asked, IO[bytes]], object]] = {BUNDLE: _bundle, PARQUET: _parquet}
+"""What writes their file."""
 
 
 def kinds() -> tuple[str, ...]:
-    """The formats there are."""
-    return (*FILES, *WRITERS)
+    """The formats there are here: Parquet where what writes it is installed."""
+    files = tuple(kind for kind in FILES if kind != PARQUET or find_spec("pyarrow"))
+    return (*files, *WRITERS)

@@ -19,6 +19,7 @@ from audit.alerts import Watched
 from audit.auditorlist import load_registry
 from audit.errors import AuditError
 from audit.ledger import AUDITORS_FILE, Ledger, Options
+from audit.policytexts import texts_of
 from audit.retention import Expirer
 from gateway import __version__
 from gateway.api.auditor.desk import Desk
@@ -290,7 +291,7 @@ def create_app(
             request_s=settings.server.request_timeout_s,
         ),
         metrics=metrics,
-        desk=Desk(ledger, record, new_id),
+        desk=Desk(ledger, record, new_id, lambda: texts_of(home)),
         pages=pages(),
         lifespan=[running],
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from typing import TypeVar
@@ -40,7 +40,15 @@ class Desk:
     exports (``exporting``), so that short answers do not wait for long ones.
     """
 
-    def __init__(self, ledger: Ledger, record: Recorder, new_id: Callable[[], str]) -> None:
+    def __init__(
+        self,
+        ledger: Ledger,
+        record: Recorder,
+        new_id: Callable[[], str],
+        policies: Callable[[], Iterable[bytes]] = tuple,
+    ) -> None:
+        """``policies``: the texts that a bundle may hold, read when one is made."""
+        self.policies = policies
         self._ledger, self._record, self._new_id = ledger, record, new_id
         self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="auditor")
         self.exporting = ThreadPoolExecutor(_EXPORTS, thread_name_prefix="export")

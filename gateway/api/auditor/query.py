@@ -13,7 +13,6 @@ from urllib.parse import parse_qsl
 from audit.errors import RecordError
 from audit.formats.view import Selection, moment
 from audit.record import EVENT
-from audit.streaming import BUNDLE
 from gateway.errors import RequestError, UnsupportedParameterError
 
 MOST_RECORDS = 1000
@@ -172,10 +171,7 @@ def export(raw: bytes, kinds: Iterable[str]) -> Export:
     kind = query.get("format")
     if kind not in kinds:
         raise RequestError(f"format is one of: {', '.join(kinds)}.", param="format")
-    selection = query.selection()
-    if kind == BUNDLE and selection != Selection():
-        raise RequestError("A bundle holds the whole log: name another format to choose.")
-    return Export(kind, selection)
+    return Export(kind, query.selection())
 
 
 def filters(selection: Selection, **more: object) -> Mapping[str, object]:

@@ -171,7 +171,8 @@ async def export(request: ApiRequest, services: Given, desk: GivenDesk) -> ASGIR
     except BaseException:
         close()
         raise
-    pieces = streaming.pieces(desk.reading, asked.kind, size, asked.selection)
+    policies = desk.policies()
+    pieces = streaming.pieces(desk.reading, asked.kind, size, asked.selection, policies)
     name = file_name(asked.kind, size)
     return ExportStream(
         Stepped(pieces, desk.exporting),
