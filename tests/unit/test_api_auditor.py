@@ -381,6 +381,17 @@ def test_a_log_that_ends_too_early_is_no_export(desk):
         list(pieces)
 
 
+async def test_an_export_that_cannot_begin_is_told_so(client, desk):
+    """Not by an answer that is cut off; the error names the record that was made."""
+    desk.sign()
+    with closing(sqlite3.connect(desk.home.path / "ledger.db")) as database, database:
+        database.execute("UPDATE records SET body = 'damaged' WHERE idx = 0")
+    for _ in range(2):  # the key's place is free again
+        answer = await client.get("/export?format=bundle")
+        assert error_of(answer, 503)["code"] == "ledger_unavailable"
+        assert "x-receipt-id" in answer.headers
+
+
 async def _no_disconnect() -> dict[str, object]:
     await asyncio.sleep(3600)
     return {"type": "http.disconnect"}

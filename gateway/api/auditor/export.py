@@ -62,9 +62,25 @@ class Stepped:
         self._pieces, self._pool = pieces, pool
         self._lock = threading.Lock()
         self._ended = False
+        self._first: bytes | None = None
+
+    async def begin(self) -> None:
+        """Make the first piece, so that what cannot be begun is told in an answer of its own.
+
+        Raises:
+            AuditError: the log cannot be read.
+        """
+        try:
+            self._first = await self.next()
+        except BaseException:
+            self.end()
+            raise
 
     async def next(self) -> bytes | None:
         """The next piece, or None after the last."""
+        first, self._first = self._first, None
+        if first is not None:
+            return first
         return await asyncio.get_running_loop().run_in_executor(self._pool, self._next)
 
     def _next(self) -> bytes | None:

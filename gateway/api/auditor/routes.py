@@ -14,9 +14,10 @@ from litestar.params import FromPath, SkipValidation
 from litestar.response.base import ASGIResponse
 
 from audit import streaming
+from audit.errors import AuditError
 from gateway.api.auditor import proofs, query
 from gateway.api.auditor.accept import prefers_json
-from gateway.api.auditor.desk import Desk
+from gateway.api.auditor.desk import Desk, unreadable
 from gateway.api.auditor.export import ExportStream, Stepped, file_name, media_type
 from gateway.api.problems import RECEIPT_HEADER
 from gateway.api.services import ApiRequest, Given
@@ -168,14 +169,13 @@ async def export(request: ApiRequest, services: Given, desk: GivenDesk) -> ASGIR
         with _naming(receipt_id):
             await desk.sign()
             size = (await desk.read(proofs.head)).size
+            pieces = await _begun(desk, asked, size)
     except BaseException:
         close()
         raise
-    policies = desk.policies()
-    pieces = streaming.pieces(desk.reading, asked.kind, size, asked.selection, policies)
     name = file_name(asked.kind, size)
     return ExportStream(
-        Stepped(pieces, desk.exporting),
+        pieces,
         close=close,
         failed=services.metrics.failed,
         media_type=media_type(asked.kind),
@@ -185,3 +185,18 @@ async def export(request: ApiRequest, services: Given, desk: GivenDesk) -> ASGIR
             "Content-Disposition": f'attachment; filename="{name}"',
         },
     )
+
+
+async def _begun(desk: Desk, asked: query.Export, size: int) -> Stepped:
+    """The pieces of an export, the first of which is there.
+
+    Raises:
+        LedgerUnavailableError: the log cannot be read.
+    """
+    made = streaming.pieces(desk.reading, asked.kind, size, asked.selection, desk.policies())
+    pieces = Stepped(made, desk.exporting)
+    try:
+        await pieces.begin()
+    except AuditError as error:
+        raise unreadable(error) from None
+    return pieces
