@@ -31,7 +31,7 @@ import rfc8785
 
 from audit.certification import Certification, certify
 from audit.checkpoint import VerifyingKey
-from audit.errors import LedgerError, MissingError, RecordError
+from audit.errors import LedgerError, MissingError, NothingChosenError, RecordError
 from audit.export import (
     CHECKPOINTS,
     FORMAT,
@@ -158,7 +158,7 @@ def _write(  # noqa: PLR0913, PLR0917 - what a bundle is made of
     with sums.open(RECORDS) as file:
         written = _copy(rows, file, texts, _chosen(selection, newest[0], node))
     if not written.count and selection is not None:
-        raise MissingError("no record under the newest checkpoint is chosen")
+        raise NothingChosenError("no record under the newest checkpoint is chosen")
     notes = [note for _, note in heads]
     sums.write(CHECKPOINTS, json.dumps(notes, ensure_ascii=False).encode())
     sums.write(NEWEST, newest[1].encode())

@@ -17,9 +17,9 @@ import pytest
 from litestar.testing import AsyncTestClient
 
 from audit import paging, streaming
+from audit.bundle import export_bundle
 from audit.checkpoint import Checkpoint, SignedReceipt
 from audit.errors import MissingError
-from audit.bundle import export_bundle
 from audit.export import open_evidence, views, write_records
 from audit.formats.lines import WRITERS
 from audit.formats.view import Selection
@@ -323,6 +323,28 @@ async def test_a_bundle_verifies_and_is_what_the_command_writes(client, desk, tm
     assert parse(last.body).header.event == "export.made"
     alone = runpy.run_path(str(Path(streaming.__file__).with_name("verify_standalone.py")))
     assert alone["verdict"](str(zipped))[0] == 10
+
+
+async def test_a_partial_bundle_is_chosen_by_what_is_readable(client, desk, tmp_path):
+    """Each record in it is proven to be in the log; none chosen is 404, not an empty proof."""
+    answer = await client.get("/export?format=bundle&event=intent")
+    out = tmp_path / "some.zip"
+    out.write_bytes(answer.content)
+    with open_evidence(out) as evidence:
+        assert verify(evidence, kept=[desk.ledger.checkpoint().encode()]).code == 0
+        assert [item.index for item in evidence.items()] == [1, 3, 5, 7, 9]
+    answer = await client.get("/export?format=bundle&event=none")
+    assert error_of(answer, 404)["code"] == "not_found"
+    assert "x-receipt-id" in answer.headers
+
+
+async def test_parquet_has_a_row_for_each_record(client, desk):
+    """Written while it is read: a file that cannot be rewound."""
+    parquet = pytest.importorskip("pyarrow.parquet", reason="pyarrow is an extra")
+    answer = await client.get("/export?format=parquet&event=outcome")
+    assert answer.headers["content-type"] == "application/vnd.apache.parquet"
+    table = parquet.read_table(io.BytesIO(answer.content))
+    assert table.column("index").to_pylist() == [2, 4, 6, 8, 10]
 
 
 async def test_an_export_is_on_record_with_who_asked_for_what(client, desk):

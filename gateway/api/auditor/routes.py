@@ -14,7 +14,7 @@ from litestar.params import FromPath, SkipValidation
 from litestar.response.base import ASGIResponse
 
 from audit import streaming
-from audit.errors import AuditError
+from audit.errors import AuditError, NothingChosenError
 from gateway.api.auditor import proofs, query
 from gateway.api.auditor.accept import prefers_json
 from gateway.api.auditor.desk import Desk, unreadable
@@ -191,12 +191,15 @@ async def _begun(desk: Desk, asked: query.Export, size: int) -> Stepped:
     """The pieces of an export, the first of which is there.
 
     Raises:
+        NotFoundError: no record is chosen; a bundle of none would prove nothing.
         LedgerUnavailableError: the log cannot be read.
     """
     made = streaming.pieces(desk.reading, asked.kind, size, asked.selection, desk.policies())
     pieces = Stepped(made, desk.exporting)
     try:
         await pieces.begin()
+    except NothingChosenError:
+        raise NotFoundError("No record is chosen.") from None
     except AuditError as error:
         raise unreadable(error) from None
     return pieces
