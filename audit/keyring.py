@@ -14,9 +14,13 @@ KEY_BYTES = 32
 NONCE_BYTES = 12
 TAG_BYTES = 16
 KEY_ID_BYTES = 16
+# An id begins with four random bytes that so many keys share, and goes on with twelve of its own:
+# a new row of the key store lands beside the last ones and not anywhere in a tree of millions.
+_ID_RUN_BYTES, _ID_RUN = 4, 1 << 14
 # Owners whose keys are remembered: a subject comes again for months, a request once more at most.
 _REMEMBERED = {"subject": 4096, "request": 512}
 _PSEUDONYM_BYTES = 16
+_OWN_BYTES = KEY_BYTES + KEY_ID_BYTES - _ID_RUN_BYTES  # what is drawn for each key
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +49,7 @@ class KeyRing:
         self._durable: set[bytes] = set()
         self._reserve: list[SubjectKey] = []  # durable, of one month, nobody's yet
         self._taken: set[bytes] = set()  # from the reserve, not yet seen by ``not_durable``
+        self._id_run, self._ids_left = b"", 0
         self._lock = threading.Lock()
 
     def fresh(self, month: str) -> SubjectKey:
@@ -60,7 +65,14 @@ class KeyRing:
         return self._new(month)
 
     def _new(self, month: str) -> SubjectKey:
-        return SubjectKey(self._randomness(KEY_ID_BYTES), month, self._randomness(KEY_BYTES))
+        return self._made(month, self._randomness(_OWN_BYTES))
+
+    def _made(self, month: str, drawn: bytes) -> SubjectKey:
+        """A key of bytes that were drawn for it."""
+        if not self._ids_left:
+            self._id_run, self._ids_left = self._randomness(_ID_RUN_BYTES), _ID_RUN
+        self._ids_left -= 1
+        return SubjectKey(self._id_run + drawn[KEY_BYTES:], month, drawn[:KEY_BYTES])
 
     def wanted(self, month: str, size: int) -> list[SubjectKey]:
         """Keys to make durable ahead of time, so that an append need not wait for it; often none.
@@ -69,12 +81,12 @@ class KeyRing:
         """
         with self._lock:
             fitting = sum(key.month == month for key in self._reserve)
-        if 2 * fitting >= size:
-            return []
-        count, each = size - fitting, KEY_ID_BYTES + KEY_BYTES
-        drawn = self._randomness(count * each)  # one call: the system's randomness is slow to ask
-        pieces = [drawn[at : at + each] for at in range(0, len(drawn), each)]
-        return [SubjectKey(p[:KEY_ID_BYTES], month, p[KEY_ID_BYTES:]) for p in pieces]
+            if 2 * fitting >= size:
+                return []
+            # One call: the system's randomness is slow to ask.
+            drawn = self._randomness((size - fitting) * _OWN_BYTES)
+            starts = range(0, len(drawn), _OWN_BYTES)
+            return [self._made(month, drawn[at : at + _OWN_BYTES]) for at in starts]
 
     def stock(self, keys: Sequence[SubjectKey]) -> None:
         month = keys[0].month

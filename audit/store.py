@@ -12,7 +12,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import NoneType
-from typing import Any
+from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Table, inspect, select, update
 from sqlalchemy.exc import SQLAlchemyError
@@ -26,6 +26,7 @@ from audit.storage.versions import check_version, stamp
 
 _PROBE_BYTES = 8192
 _AT_ONCE = 1000  # variables of one statement
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +52,7 @@ class Pending:
     deadline: str | None
 
 
-def _pieces(values: Sequence[bytes]) -> Iterator[list[bytes]]:
+def _pieces(values: Sequence[_T]) -> Iterator[list[_T]]:
     """As many at a time as one statement takes."""
     for start in range(0, len(values), _AT_ONCE):
         yield list(values[start : start + _AT_ONCE])
@@ -111,7 +112,11 @@ class Reader:
         return self._row(found)
 
     def by_rid(self, rid: str) -> tuple[Row, ...]:
-        return tuple(map(self._row, self._connection.execute(schema.SELECT_RID, {"rid": rid})))
+        found: list[Row] = []
+        for some in _pieces(schema.runs(self.last()[0])):
+            asked = {"rid": rid, "runs": some}
+            found += map(self._row, self._connection.execute(schema.SELECT_RID, asked))
+        return tuple(found)
 
     def checkpoints(self) -> Iterator[tuple[int, str]]:
         for found in self._connection.execute(schema.SELECT_CHECKPOINTS):
@@ -143,8 +148,10 @@ class Reader:
         if not self._has(schema.subject_index):
             return ()
         found: set[int] = set()
-        for some in _pieces(tokens):
-            found.update(self._connection.scalars(schema.SELECT_TOKENS, {"tokens": some}))
+        for run in schema.runs(self.last()[0]):
+            for some in _pieces(tokens):
+                asked = {"run": run, "tokens": some}
+                found.update(self._connection.scalars(schema.SELECT_TOKENS, asked))
         return tuple(sorted(found))
 
     def _has(self, table: Table) -> bool:
@@ -187,8 +194,9 @@ class Writer(Reader):
 
     def unindex(self, tokens: Sequence[bytes], *, before: str = "") -> None:
         """Remove the rows of these tokens, and those of the months before ``before``."""
-        for some in _pieces(tokens):
-            self._connection.execute(schema.DELETE_TOKENS, {"tokens": some})
+        for run in schema.runs(self.last()[0]) if tokens else ():
+            for some in _pieces(tokens):
+                self._connection.execute(schema.DELETE_TOKENS, {"run": run, "tokens": some})
         if before:
             self._connection.execute(schema.DELETE_MONTHS, {"before": before})
 

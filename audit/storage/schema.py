@@ -9,6 +9,7 @@ from __future__ import annotations
 from sqlalchemy import (
     BigInteger,
     Column,
+    ColumnElement,
     Index,
     Integer,
     LargeBinary,
@@ -19,6 +20,7 @@ from sqlalchemy import (
     delete,
     func,
     insert,
+    literal_column,
     select,
     update,
 )
@@ -44,8 +46,24 @@ records = Table(
     Column("boot", LargeBinary),
     Column("seq", _NUMBER),
 )
+# Random keys in one tree of all records would touch a page of their own for each: the longer the
+# log, the slower an append. So there is a run of such an index for every so many records, and a
+# look-up asks all runs (``runs``).
+_RUN_BITS = 14
+
+
+def _run(index: Column[int]) -> ColumnElement[int]:
+    return index.op(">>")(literal_column(str(_RUN_BITS)))  # as the index spells it, no parameter
+
+
+def runs(size: int) -> range:
+    """The runs of a log of ``size`` records."""
+    return range((max(size, 1) - 1 >> _RUN_BITS) + 1)
+
+
 Index(
     "records_rid",
+    _run(records.c.idx),
     records.c.rid,
     sqlite_where=records.c.rid.is_not(None),
     postgresql_where=records.c.rid.is_not(None),
@@ -78,12 +96,12 @@ pending = Table(
 subject_index = Table(
     "subject_index",
     ledger,
-    Column("token", LargeBinary, primary_key=True),
-    Column("idx", _NUMBER, primary_key=True, autoincrement=False),
+    Column("token", LargeBinary, nullable=False),
+    Column("idx", _NUMBER, nullable=False),
     Column("day", Text, nullable=False),
     Column("month", Text, nullable=False),
-    sqlite_with_rowid=False,
 )
+Index("subject_index_token", _run(subject_index.c.idx), subject_index.c.token)
 acts = Table(
     "acts",  # where the records are that replaying, expiry and the index need
     ledger,
@@ -123,17 +141,19 @@ SELECT_RECORDS = select(
     records.c.idx, records.c.rid, records.c.body, records.c.leaf, records.c.receipt
 )
 SELECT_ROW = SELECT_RECORDS.where(records.c.idx == bindparam("index"))
-SELECT_RID = SELECT_RECORDS.where(records.c.rid == bindparam("rid")).order_by(records.c.idx)
+SELECT_RID = SELECT_RECORDS.where(
+    _run(records.c.idx).in_(bindparam("runs", expanding=True)), records.c.rid == bindparam("rid")
+).order_by(records.c.idx)
 SELECT_NEWEST = select(checkpoints).order_by(checkpoints.c.size.desc()).limit(1)
 SELECT_CHECKPOINTS = select(checkpoints).order_by(checkpoints.c.size)
 SELECT_PENDING = select(pending).order_by(pending.c.idx)
-DELETE_TOKENS = delete(subject_index).where(
-    subject_index.c.token.in_(bindparam("tokens", expanding=True))
+_WITH_TOKENS = (
+    _run(subject_index.c.idx) == bindparam("run"),
+    subject_index.c.token.in_(bindparam("tokens", expanding=True)),
 )
+DELETE_TOKENS = delete(subject_index).where(*_WITH_TOKENS)
 DELETE_MONTHS = delete(subject_index).where(subject_index.c.month < bindparam("before"))
-SELECT_TOKENS = select(subject_index.c.idx).where(
-    subject_index.c.token.in_(bindparam("tokens", expanding=True))
-)
+SELECT_TOKENS = select(subject_index.c.idx).where(*_WITH_TOKENS)
 SELECT_ACTS = select(acts.c.idx).where(acts.c.event == bindparam("event")).order_by(acts.c.idx)
 SELECT_LAST_ACT = select(func.max(acts.c.idx)).where(acts.c.event == bindparam("event"))
 SELECT_KEYROW = select(keys.c.month, keys.c.key).where(keys.c.id == bindparam("id"))

@@ -6,7 +6,7 @@ import contextlib
 import sqlite3
 
 import pytest
-from sqlalchemy import inspect
+from sqlalchemy import inspect, text
 from typer.testing import CliRunner
 
 from audit.cli import app
@@ -21,10 +21,20 @@ from tests.fault.test_audit_faults import report
 
 OLDER = (
     "DROP INDEX records_boot_seq",
+    "DROP INDEX records_rid",
+    "CREATE INDEX records_rid ON records (rid) WHERE rid IS NOT NULL",
     "ALTER TABLE records DROP COLUMN boot",
     "ALTER TABLE records DROP COLUMN seq",
     "DROP TABLE alembic_version",
 )
+# A ledger without a number may have the tables beside the leaves already, or lack them.
+WITH_TABLES = (
+    "CREATE TABLE was AS SELECT * FROM subject_index",
+    "DROP TABLE subject_index",
+    "ALTER TABLE was RENAME TO subject_index",
+    "INSERT INTO subject_index VALUES ('token', 1, '2026-03-01', '2032-03')",
+)
+WITHOUT_TABLES = ("DROP TABLE subject_index", "DROP TABLE acts")
 NEWER = ("UPDATE alembic_version SET version_num = 'ledger9'",)
 needs_server = pytest.mark.skipif(postgres.binaries() is None, reason=postgres.MISSING)
 
@@ -50,29 +60,41 @@ def made(request, tmp_path):
         yield home, change
 
 
-def columns(home):
+def tables(home):
+    """Columns and indexes of what migrations change, and the rows of the index."""
     reading, writing = engines(place_of(home.path), readonly=False)
+    sqlite = reading.dialect.name == "sqlite"
+    indexes = text(
+        "SELECT sql FROM sqlite_master WHERE type = 'index' AND sql IS NOT NULL"
+        if sqlite
+        else "SELECT indexdef FROM pg_indexes WHERE schemaname = 'public'"
+    )
     try:
         with reading.connect() as connection:
             found = inspect(connection)
-            indexes = {i["name"]: i["column_names"] for i in found.get_indexes("records")}
-            return [(c["name"], str(c["type"])) for c in found.get_columns("records")], indexes
+            columns = {
+                name: [(c["name"], str(c["type"]), c["nullable"]) for c in found.get_columns(name)]
+                for name in ("records", "subject_index", "acts")
+            }
+            rows = connection.execute(text("SELECT count(*) FROM subject_index")).scalar()
+            return columns, sorted(connection.scalars(indexes)), rows
     finally:
         reading.dispose()
         writing.dispose()
 
 
-def test_an_older_ledger_is_read_as_it_is_and_written_after_a_migration(made):
+@pytest.mark.parametrize("beside", [WITH_TABLES, WITHOUT_TABLES], ids=["with", "without"])
+def test_an_older_ledger_is_read_as_it_is_and_written_after_a_migration(made, beside):
     """Verify reads it, an append refuses it, one command mends it, and it is as if newly made."""
     home, change = made
-    fresh = columns(home)
-    change(OLDER)
+    *fresh, empty = tables(home)
+    change((*OLDER, *beside))
     assert report(home.path).records == 3
     with pytest.raises(LedgerError, match="auditlog migrate"), home.ledger():
         pass
     done = CliRunner().invoke(app, ["migrate", str(home.path)])
     assert (done.exit_code, done.output) == (0, "ledger: ledger1 -> ledger2\nkeystore: keys1\n")
-    assert columns(home) == fresh
+    assert tables(home) == (*fresh, empty + (beside is WITH_TABLES))
     home.fill(1)
     found = report(home.path)
     assert (found.code, found.records) == (Code.UNANCHORED, 6)
