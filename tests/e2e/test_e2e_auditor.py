@@ -29,7 +29,7 @@ from tests.simulator import Upstream
 
 pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning")
 
-RECORDS = 3000
+RECORDS = 1500
 LETTER = "word " * 1600
 CUT_SHORT = 18  # curl: "Partial file"
 EXPORT = "/audit/v1/export?format=bundle"
@@ -99,6 +99,7 @@ def test_an_auditor_fetches_a_bundle_with_curl_and_verifies_it(gateway, tmp_path
     assert done.returncode == 0, done.stdout
 
 
+@pytest.mark.slow
 def test_who_holds_the_key_chooses_by_what_is_sealed(gateway, client, tmp_path):
     """What the gateway refuses is done on the auditor's machine, with the bundle it gave."""
     refused = client.get("/audit/v1/export?format=jsonl&principal=ward-7")
@@ -232,12 +233,12 @@ def test_a_gateway_stops_although_somebody_exports(tmp_path, upstream):
 
 
 def test_the_gateways_memory_does_not_grow_with_an_export(gateway, client):
-    """More than 20 MB pass through a few MiB."""
+    """More than 10 MiB pass through a few."""
     client.get("/audit/v1/export?format=csv")  # what is loaded once is loaded by now
     before = _peak(gateway)
     with client.stream("GET", EXPORT) as answer:
         passed = sum(len(piece) for piece in answer.iter_raw())
-    assert passed > 20 << 20
+    assert passed > 10 << 20
     assert _peak(gateway) - before < 6 << 10
 
 
