@@ -50,6 +50,7 @@ from audit.formats.view import Selection
 from audit.merkle import NodeReader, consistency_proof, inclusion_proof
 from audit.policytexts import PolicyTexts
 from audit.record import parse
+from audit.storage.place import Place
 from audit.store import LedgerStore, Reader, Row
 from audit.vkey import to_base64
 
@@ -87,7 +88,7 @@ class Written:
 
 
 def export_bundle(  # noqa: PLR0913 - what an export may be asked for
-    ledger: Path,
+    ledger: Place,
     out: Path,
     *,
     selection: Selection | None = None,

@@ -29,12 +29,12 @@ from audit.auditorlist import load_registry, save_registry
 from audit.auditors import Registry, parse_auditor
 from audit.checkpoint import SigningKey
 from audit.errors import FormatError, KeyStoreError, SealError, StaleLockError
+from audit.keyring import KEY_BYTES, NONCE_BYTES, Randomness, SubjectKey
 from audit.keystore.find import FindGuard, guard_beside
 from audit.keystore.lock import Box, Lock, key_row, secret_row
 from audit.mldsa import MlDsaKey, MlDsaSigner
 from audit.recipients import NAME, Auditor, HybridPrivateKey, PrivateKey, public_of
-from audit.seal import KEY_BYTES, NONCE_BYTES, Randomness, SubjectKey
-from audit.store import LOCK, KeyRows
+from audit.storage.keyrows import LOCK, KeyRows
 
 _SIGNING, _ORIGIN, _SECOND = "signing-key", "origin", "signing-key:ml-dsa-65"
 _LOOKS = 3  # at a lock that others change

@@ -116,8 +116,9 @@ def _export(wanted: Wanted, passphrase_file: Path | None) -> int:
     """Keys first, so that what cannot be done is not recorded as done; then on record; then out."""
     from audit.export import open_evidence, views
     from audit.keys import KeyStore, load_private
-    from audit.ledger import LEDGER_FILE, record_act
+    from audit.ledger import record_act
     from audit.seal import open_entry
+    from audit.storage.place import holds_ledger
 
     source, selection = wanted.source, wanted.selection
     with ExitStack() as stack:
@@ -129,7 +130,7 @@ def _export(wanted: Wanted, passphrase_file: Path | None) -> int:
             opening = partial(open_entry, key=keys.key, private=private)
         write = None if wanted.kind is Kind.BUNDLE else _writer(wanted.kind)
         # A home is the place of a ledger; a bundle's directory cannot be appended to.
-        if (source / LEDGER_FILE).exists():
+        if holds_ledger(source):
             record_act(source, _act(wanted.kind, selection, opened=opening is not None))
         if write is None:
             return _bundle(wanted)
@@ -142,15 +143,14 @@ def _bundle(wanted: Wanted) -> int:
     from audit.bundle import export_bundle
     from audit.certification import Certification
     from audit.formats.view import Selection
-    from audit.ledger import LEDGER_FILE
     from audit.policytexts import texts_of
+    from audit.storage.place import place_in
 
-    is_home = wanted.source.is_dir()
     return export_bundle(
-        wanted.source / LEDGER_FILE if is_home else wanted.source,
+        place_in(wanted.source),
         wanted.out,
         selection=None if wanted.selection == Selection() else wanted.selection,
-        policies=texts_of(wanted.source) if is_home else (),
+        policies=texts_of(wanted.source) if wanted.source.is_dir() else (),
         certification=Certification(datetime.now(UTC)) if wanted.certification else None,
         shown=shown,
     )
