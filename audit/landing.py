@@ -45,8 +45,7 @@ class Landing:
             waiting, done = self._done.popleft()
             if waiting.done():
                 continue
-            error = done.exception()
-            if error is None:
+            try:
                 waiting.set_result(done.result())
-            else:
+            except BaseException as error:  # noqa: BLE001 - whatever it is, it is the waiter's
                 waiting.set_exception(error)

@@ -3,11 +3,10 @@
 
     python3 verify_standalone.py BUNDLE [--checkpoint FILE]... [--receipt FILE]...
 
-BUNDLE is a directory or a zip file as `auditlog export` writes it (audit-format.md). Exit codes:
-0 verified and anchored to a checkpoint you kept, 10 consistent but unanchored, 20 nothing or
-bytes missing, 30 contradicts what you kept, 40 tampered, 2 wrong use. Checks and their order:
-audit-format.md section 9.2. Sources: RFC 6962 section 2.1 (the tree), RFC 8032 section 5.1
-(Ed25519), https://c2sp.org/signed-note and https://c2sp.org/tlog-checkpoint (what is signed).
+BUNDLE is a directory or a zip file. Exit codes: 0 verified and anchored to a checkpoint you kept,
+10 consistent but unanchored, 20 nothing or bytes missing, 30 contradicts what you kept, 40
+tampered, 2 wrong use. The checks: audit-format.md sections 9.2 and 10. What is signed:
+https://c2sp.org/signed-note, https://c2sp.org/tlog-checkpoint.
 """
 # ruff: noqa: N818, PLR2004, T201, UP006, UP035 - for Python 3.9; it prints; numbers of standards
 
@@ -172,13 +171,6 @@ def node(left: bytes, right: bytes) -> bytes:
     return hashlib.sha256(b"\x01" + left + right).digest()
 
 
-def add(edge: list[bytes], index: int, leaf: bytes) -> None:
-    """Grow a tree of `index` leaves, known by the roots of its perfect subtrees."""
-    while index & 1:
-        leaf, index = node(edge.pop(), leaf), index >> 1
-    edge.append(leaf)
-
-
 def climb(at: int, size: int, proof: bytes, seed: bytes, grows: bool) -> tuple[bytes, bytes]:
     """Two roots by a proof: of the first `at` leaves (`grows`: they are `seed`), and of `size`."""
     end = size == (at if grows else 1)
@@ -186,11 +178,11 @@ def climb(at: int, size: int, proof: bytes, seed: bytes, grows: bool) -> tuple[b
     if end:
         return (seed or proof,) * 2
     left, rest, last = 1 << (size - 1).bit_length() - 1, proof[:-32], proof[-32:]
-    if at <= left:
-        old, new = climb(at, left, rest, seed, grows)
-        return old, node(new, last)
-    old, new = climb(at - left, size - left, rest, b"" if grows else seed, grows)
-    return node(last, old), node(last, new)
+    if at > left:
+        old, new = climb(at - left, size - left, rest, b"" if grows else seed, grows)
+        return node(last, old), node(last, new)
+    old, new = climb(at, left, rest, seed, grows)
+    return old, node(new, last)
 
 
 HEX, MONTH = "[0-9a-f]{32}", "[0-9]{4}-[0-9]{2}"
@@ -316,7 +308,9 @@ class Log:  # a walk over all records: the leaves and roots that heads, kept and
                 found = climb(size, covered, unbase64(proof), leaf, grows=False)[1]
                 need(found == wanted[covered], f"record {index} is not proven to be in the log")
                 continue
-            add(edge, index, leaf)
+            edge.append(leaf)  # the roots of perfect subtrees, largest first; two of a size are one
+            for _ in range((size & -size).bit_length() - 1):
+                edge[-2:] = [node(*edge[-2:])]
             if size in asked or size in wanted:
                 self.roots[size] = functools.reduce(lambda root, left: node(left, root), edge[::-1])
             fine = size not in wanted or self.roots[size] == wanted[size]
@@ -386,9 +380,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--receipt", action="append", default=[], help="one that was given out")
     options = parser.parse_args(arguments)
     try:
-        kept = [Path(path).read_bytes() for path in options.checkpoint]
-        receipts = [Path(path).read_bytes() for path in options.receipt]
-        code, words = verdict(options.bundle, kept, receipts)
+        given = options.checkpoint, options.receipt
+        held = [[Path(path).read_bytes() for path in paths] for paths in given]
+        code, words = verdict(options.bundle, *held)
     except (OSError, Bad) as failed:
         print(f"verify: {failed.args[0] if isinstance(failed, Bad) else failed}", file=sys.stderr)
         return 2

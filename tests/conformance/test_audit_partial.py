@@ -49,6 +49,16 @@ def test_the_page_gives_the_codes_and_the_words_of_the_corpus(page):
             assert found[0] == code, (name, against)
 
 
+def test_files_of_a_folder_are_found_without_it(page):
+    """A browser gives chosen files no folder: a policy's text is found by its own name."""
+    name = "a-policy-that-no-record-names.zip"
+    with zipfile.ZipFile(FOLDER / name) as archive:
+        files = {Path(path).name: archive.read(path) for path in archive.namelist()}
+    found = page.verdict(files)
+    assert found == standalone(str(FOLDER / name))
+    assert "policies/site-000000000000.yaml" in found[1]
+
+
 def read_intact():
     with zipfile.ZipFile(FOLDER / "intact.zip") as archive:
         return {name: archive.read(name) for name in FILES}
