@@ -1,15 +1,7 @@
-"""Bundles: a log written out for an auditor, and read again; ledgers read as evidence.
+"""Ledgers and bundles read as evidence, and records written out for other programs.
 
-audit-format.md §10. A bundle is a directory or a zip file with
-
-    manifest.json         format, origin, the log's public key, number of records
-    records.log           one record a line: its index, a space, its bytes as stored
-    checkpoints.json      every checkpoint as signed, oldest first
-    checkpoint.txt        the newest of them: the one to keep elsewhere
-    verify_standalone.py  verifies all of this with Python's standard library alone
-    verify.html           verifies all of this in a browser without a network
-
-No key of the key store is ever in it. Reading streams: memory does not grow with the log.
+``audit.bundle`` writes bundles (audit-format.md §10). Reading streams: memory does not grow with
+the log.
 """
 
 from __future__ import annotations
@@ -20,30 +12,29 @@ import re
 import struct
 import zipfile
 import zlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import IO, ClassVar
 
-import rfc8785
-
-from audit.checkpoint import VerifyingKey
 from audit.errors import FormatError, LedgerError, MissingError
 from audit.formats.lines import WRITERS
-from audit.formats.outfile import private_file, whole_file, whole_folder
+from audit.formats.outfile import whole_file
 from audit.formats.view import Selection, View
 from audit.record import Record, parse
 from audit.seal import Opened
-from audit.storage.place import Place, holds_ledger, place_in
+from audit.storage.place import holds_ledger, place_in
 from audit.store import LedgerStore, Reader
 from audit.verify import Item
 
-FORMAT = "cloister-bundle/1"
+FORMAT, PARTIAL = "cloister-bundle/1", "cloister-bundle/2"
 MANIFEST, RECORDS, CHECKPOINTS = "manifest.json", "records.log", "checkpoints.json"
+GROWTH, POLICY = "consistency.json", re.compile(r"policies/[a-z0-9][a-z0-9._-]{0,127}\.yaml")
 NEWEST, STANDALONE, PAGE = "checkpoint.txt", "verify_standalone.py", "verify.html"
 _MAX_LINE = 64 << 20
 _MAX_SMALL = 64 << 20
-_LINE = re.compile(rb"(0|[1-9][0-9]{0,18}) (.*)\n", re.DOTALL)
+_LINE = re.compile(rb"(0|[1-9][0-9]{0,18}) ()(.*)\n", re.DOTALL)
+_PROVEN = re.compile(rb"(0|[1-9][0-9]{0,18}) ([A-Za-z0-9+/=]*) (.*)\n", re.DOTALL)
 
 # What reading a hostile or damaged file raises, the decompressors of zipfile included.
 _UNREADABLE = (OSError, EOFError, ValueError, RuntimeError, struct.error, zlib.error,
@@ -60,9 +51,20 @@ class LedgerEvidence:
     """A ledger's database, seen in one snapshot."""
 
     live: ClassVar[bool] = True
+    partial: ClassVar[bool] = False
 
     def __init__(self, reader: Reader) -> None:
         self._reader = reader
+
+    def total(self) -> int:
+        """How many records there are to read."""
+        return self._reader.last()[0]
+
+    def growth(self) -> Sequence[str]:
+        return ()
+
+    def policies(self) -> Iterator[tuple[str, bytes]]:
+        yield from ()
 
     def vkey(self) -> str:
         return self._reader.fact("vkey").decode("utf-8", "replace")
@@ -84,12 +86,18 @@ class BundleEvidence:
     def __init__(self, opener: Opener) -> None:
         self._open = opener
         manifest = self._small(MANIFEST)
-        if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
+        kind = manifest.get("format") if isinstance(manifest, dict) else None
+        if not isinstance(manifest, dict) or kind not in (FORMAT, PARTIAL):
             raise FormatError("the manifest is not one of a bundle")
-        vkey, count = manifest.get("vkey"), manifest.get("records")
-        if not isinstance(vkey, str) or not isinstance(count, int):
+        vkey, count, files = (
+            manifest.get("vkey"),
+            manifest.get("records"),
+            manifest.get("files", {}),
+        )
+        if not isinstance(vkey, str) or not isinstance(count, int) or not isinstance(files, dict):
             raise FormatError("the manifest is not one of a bundle")
-        self._vkey, self._count = vkey, count
+        self._vkey, self._count, self.partial = vkey, count, kind == PARTIAL
+        self._policies = sorted(filter(POLICY.fullmatch, files))
 
     def _small(self, name: str) -> object:
         with _reading(), self._open(name) as file:
@@ -110,16 +118,31 @@ class BundleEvidence:
             raise FormatError(f"{CHECKPOINTS} is not a list of notes")
         yield from notes
 
+    def growth(self) -> Sequence[str]:
+        proofs = self._small(GROWTH)
+        if not isinstance(proofs, list) or not all(isinstance(proof, str) for proof in proofs):
+            raise FormatError(f"{GROWTH} is not a list of proofs")
+        return proofs
+
+    def policies(self) -> Iterator[tuple[str, bytes]]:
+        for name in self._policies:
+            with _reading(), self._open(name) as file:
+                yield name, file.read(_MAX_SMALL + 1)
+
+    def total(self) -> int:
+        """How many records the manifest says there are to read."""
+        return self._count
+
     def items(self) -> Iterator[Item]:
-        found = 0
+        found, shape = 0, _PROVEN if self.partial else _LINE
         with _reading(), self._open(RECORDS) as file:
             while line := file.readline(_MAX_LINE):
-                match = _LINE.fullmatch(line)
+                match = shape.fullmatch(line)
                 if match is None and not line.endswith(b"\n"):
                     raise MissingError(f"record {found} is cut off")
                 if match is None:
                     raise FormatError(f"line {found + 1} of {RECORDS} is not a record")
-                yield Item(int(match[1]), match[2])
+                yield Item(int(match[1]), match[3], proof=match[2].decode())
                 found += 1
         if found < self._count:
             raise MissingError(f"{found} of {self._count} records are here")
@@ -168,77 +191,6 @@ def open_evidence(source: Path) -> Iterator[LedgerEvidence | BundleEvidence]:
 def _magic(path: Path) -> bytes:
     with _reading(), path.open("rb") as file:
         return file.read(2)
-
-
-# --- writing a bundle -------------------------------------------------------------------------
-
-
-def export_bundle(ledger: Place, out: Path) -> int:
-    """Write all records under the newest checkpoint to ``out``; return their number.
-
-    ``out`` becomes a zip file where it ends in ``.zip``, else a directory. Bytes are copied, not
-    judged: verify judges.
-
-    Raises:
-        MissingError: no ledger, or no checkpoint yet.
-        LedgerError: ``out`` exists or cannot be written.
-    """
-    store = LedgerStore(ledger, readonly=True)
-    try:
-        with store.reading() as reader, _target(out) as target:
-            notes = [note for _, note in reader.checkpoints()]
-            newest = reader.newest_checkpoint()
-            if newest is None:
-                raise MissingError("the ledger has no checkpoint yet")
-            vkey = reader.fact("vkey").decode()
-            with target(RECORDS) as file:
-                count = _copy_records(reader, newest[0], file)
-            origin = VerifyingKey.parse(vkey).name
-            manifest = rfc8785.dumps(
-                {"format": FORMAT, "origin": origin, "records": count, "vkey": vkey}
-            )
-            for name, data in (
-                (MANIFEST, manifest),
-                (CHECKPOINTS, json.dumps(notes, ensure_ascii=False).encode()),
-                (NEWEST, newest[1].encode()),
-                (STANDALONE, Path(__file__).with_name(STANDALONE).read_bytes()),
-                (PAGE, Path(__file__).with_name(PAGE).read_bytes()),
-            ):
-                with target(name) as file:
-                    file.write(data)
-            return count
-    except OSError:
-        raise LedgerError("the bundle cannot be written") from None
-    finally:
-        store.close()
-
-
-def _copy_records(reader: Reader, size: int, file: IO[bytes]) -> int:
-    count = 0
-    for row in reader.rows():
-        if row.index >= size:
-            break
-        file.write(b"%d %b\n" % (row.index, row.body))
-        count += 1
-    return count
-
-
-@contextmanager
-def _target(out: Path) -> Iterator[Opener]:
-    if out.suffix != ".zip":
-        with whole_folder(out) as folder:
-            yield lambda name: private_file(folder / name)
-        return
-    with whole_file(out) as file, zipfile.ZipFile(file, "w") as archive:
-        yield lambda name: _member(archive, name)
-
-
-@contextmanager
-def _member(archive: zipfile.ZipFile, name: str) -> Iterator[IO[bytes]]:
-    info = zipfile.ZipInfo(name)  # dated 1980: the same log gives the same bytes
-    info.compress_type = zipfile.ZIP_DEFLATED
-    with archive.open(info, "w", force_zip64=True) as file:
-        yield file
 
 
 # --- writing records for other programs -------------------------------------------------------

@@ -10,10 +10,15 @@ and the first that fails decides, so that every verifier of the format gives the
     3. the end: as many records as the newest checkpoint covers; what a live ledger holds beyond
        it carries the log's signed receipt
     4. what the auditor kept: checkpoints, then receipts
+
+Of a partial bundle, whose records are chosen ones, each record's place and the growth from
+checkpoint to checkpoint are proven instead (``audit.partial``).
 """
 
 from __future__ import annotations
 
+import hashlib
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
@@ -24,7 +29,11 @@ from audit.cosignature import WitnessKey, cosigners
 from audit.errors import AuditError, FormatError, MissingError, NoteError
 from audit.merkle import Frontier, leaf_hash
 from audit.mldsa import MlDsaKey, first_unsigned
+from audit.partial import check_growth, check_place
 from audit.record import Header, parse
+
+# A policy that a record names by the digest of its text; records are canonical (§2.1).
+_NAMED = re.compile(rb'"policy:[^"]*":"([0-9a-f]{64})"')
 
 
 class Code(IntEnum):
@@ -57,12 +66,16 @@ class BytesMissingError(VerdictError):
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """A record as found. A ledger has also its leaf hash and its receipt; a bundle does not."""
+    """A record as found. A ledger has also its leaf hash and its receipt; a bundle does not.
+
+    ``proof``: of its place, in a partial bundle.
+    """
 
     index: int
     body: bytes = field(repr=False)
     leaf: bytes | None = None
     receipt: str | None = field(repr=False, default=None)
+    proof: str = field(repr=False, default="")
 
 
 class Evidence(Protocol):
@@ -75,11 +88,24 @@ class Evidence(Protocol):
     live: ClassVar[bool]
     """Whether records may stand behind the newest checkpoint (a ledger in use)."""
 
+    @property
+    def partial(self) -> bool:
+        """Whether it holds chosen records only, each with a proof of its place."""
+        ...
+
     def vkey(self) -> str: ...
 
     def checkpoints(self) -> Iterator[str]: ...
 
     def items(self) -> Iterator[Item]: ...
+
+    def growth(self) -> Sequence[str]:
+        """For each checkpoint but the first, the proof that it extends the one before it."""
+        ...
+
+    def policies(self) -> Iterator[tuple[str, bytes]]:
+        """Names and texts of the policies that were handed over with the log."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +131,11 @@ class Report:
     anchored: int = 0
     receipts: int = 0
     open_intents: tuple[OpenIntent, ...] = ()
+    chosen: int | None = None
+    """How many of the records are here, where only chosen ones are."""
+    policies: tuple[str, ...] = ()
+    unnamed_policies: tuple[str, ...] = ()
+    """Texts handed over as policies, which no record here names."""
 
     @property
     def demo(self) -> bool:
@@ -123,6 +154,18 @@ class _Log:
     sequence: dict[str, int] = field(default_factory=dict)
     intents: dict[str, list[tuple[int, Header]]] = field(default_factory=dict)
     started: dict[str, int] = field(default_factory=dict)
+    chosen: list[int] | None = None
+    """Of a partial bundle: the indexes of the first and last record that are here."""
+    held: int = 0
+    named: set[bytes] = field(default_factory=set)
+    texts: list[tuple[str, str]] = field(default_factory=list)
+
+    @property
+    def size(self) -> int:
+        """How many records the log has."""
+        if self.chosen is None:
+            return self.tree.size
+        return self.checkpoints[-1].size if self.checkpoints else 0
 
 
 def verify(  # noqa: PLR0913 - what an auditor may bring
@@ -156,12 +199,17 @@ def verify(  # noqa: PLR0913 - what an auditor may bring
     try:
         log = _Log(*_signed_heads(evidence))
         anchors = _readable(log.key, kept)
-        _walk(log, evidence, {a.size for a in anchors if a}, _positions(log.key, receipts))
+        positions = _positions(log.key, receipts)
+        if evidence.partial:
+            _walk_chosen(log, evidence, positions)
+        else:
+            _walk(log, evidence, {a.size for a in anchors if a}, positions)
         _check_end(log)
         _check_second(log, second)
         _check_anchors(log, anchors)
         _check_receipts(log, receipts)
         cosigned = _cosigned(log, witnesses, threshold)
+        log.texts = [(name, hashlib.sha256(text).hexdigest()) for name, text in evidence.policies()]
     except VerdictError as failed:
         return _report(log, failed.verdict, str(failed), now)
     except MissingError as failed:
@@ -173,8 +221,12 @@ def verify(  # noqa: PLR0913 - what an auditor may bring
         return _report(log, Code.UNANCHORED, words, now, 0, len(receipts))
     kept_size = max((a.size for a in anchors if a), default=0)
     covered = max(kept_size, cosigned or 0)
+    if log.chosen is not None and covered <= log.chosen[0]:
+        covered = 0  # it vouches for none of the records that are here
     code = Code.ANCHORED if covered else Code.UNANCHORED
     words = _good_news(log, kept_size, cosigned or 0, threshold)
+    if log.chosen is not None:
+        words = _partial_news(log, covered)
     return _report(log, code, words, now, covered, len(receipts))
 
 
@@ -272,12 +324,32 @@ def _check_record(log: _Log, item: Item, leaf: bytes) -> None:
     if header.seq <= log.sequence.get(header.boot, -1):
         raise TamperedError(f"Tampered: record {item.index} was written before, or out of order.")
     log.sequence[header.boot] = header.seq
+    log.named.update(_NAMED.findall(item.body))
     if header.event == "boot":
         log.started[header.boot] = item.index
     if header.rid and header.event == "intent":
         log.intents.setdefault(header.rid, []).append((item.index, header))
     elif header.rid and header.event == "outcome":
         log.intents.pop(header.rid, None)
+
+
+def _walk_chosen(log: _Log, evidence: Evidence, positions: set[int]) -> None:
+    """The records of a partial bundle (audit-format.md §10.2): in order, each in its place."""
+    check_growth(log.checkpoints, evidence.growth())
+    log.roots = {head.size: head.root for head in log.checkpoints}
+    log.chosen = [-1, -1]
+    for item in evidence.items():
+        if item.index <= log.chosen[1] or item.index >= log.size:
+            raise TamperedError(f"Tampered: record {item.index} stands where none should.")
+        leaf = leaf_hash(item.body)
+        _check_record(log, item, leaf)
+        check_place(leaf, item.index, log.checkpoints[-1], item.proof)
+        log.chosen = [item.index if log.held == 0 else log.chosen[0], item.index]
+        log.held += 1
+        if item.index in positions:
+            log.leaves[item.index] = leaf
+    if log.checkpoints and not log.held:
+        raise BytesMissingError("Nothing to verify: no record is here.")
 
 
 def _check_tail(key: VerifyingKey, item: Item, leaf: bytes) -> None:
@@ -294,13 +366,13 @@ def _check_tail(key: VerifyingKey, item: Item, leaf: bytes) -> None:
 
 
 def _check_end(log: _Log) -> None:
-    if not log.tree.size and not log.checkpoints:
+    if not log.size and not log.checkpoints:
         raise BytesMissingError("Nothing to verify: the log is empty.")
     if not log.checkpoints:
         raise BytesMissingError("Bytes are missing: no checkpoint was ever signed.")
-    if log.tree.size < log.checkpoints[-1].size:
+    if log.size < log.checkpoints[-1].size:
         raise BytesMissingError(
-            f"Bytes are missing: {log.tree.size} of {log.checkpoints[-1].size} records are here."
+            f"Bytes are missing: {log.size} of {log.checkpoints[-1].size} records are here."
         )
 
 
@@ -325,10 +397,15 @@ def _check_anchors(log: _Log, anchors: Sequence[Checkpoint | None]) -> None:
             raise ContradictedError(
                 "Contradicts the checkpoint you kept: this log's key did not sign that one."
             )
-        if anchor.size > log.tree.size:
+        if anchor.size > log.size:
             raise BytesMissingError(
                 f"Bytes are missing: the checkpoint you kept covers {anchor.size} records; "
-                f"{log.tree.size} are here."
+                f"{log.size} are here."
+            )
+        if anchor.size not in log.roots:  # of a partial bundle
+            raise BytesMissingError(
+                f"Bytes are missing: the checkpoint you kept, of {anchor.size} records, is not "
+                "among those that are here."
             )
         if log.roots[anchor.size] != anchor.root:
             raise ContradictedError(
@@ -345,10 +422,15 @@ def _check_receipts(log: _Log, receipts: Sequence[bytes]) -> None:
             raise ContradictedError(
                 "Contradicts the receipt: this log's key did not sign it."
             ) from None
-        if receipt.index >= log.tree.size:
+        if receipt.index >= log.size:
             raise BytesMissingError(
                 f"Bytes are missing: the receipt is for record {receipt.index}; "
-                f"{log.tree.size} records are here."
+                f"{log.size} records are here."
+            )
+        if receipt.index not in log.leaves:  # of a partial bundle
+            raise BytesMissingError(
+                f"Bytes are missing: record {receipt.index}, which the receipt is for, is not "
+                "among those that are here."
             )
         if log.leaves[receipt.index] != receipt.leaf_hash:
             raise TamperedError(
@@ -399,6 +481,21 @@ def _good_news(log: _Log, anchored: int, cosigned: int, threshold: int) -> str:
     )
 
 
+def _partial_news(log: _Log, covered: int) -> str:
+    """What is proven, and what a choice of records never proves."""
+    proven = f"{log.held} of {log.size} records, each proven to be in its place"
+    limits = "that none is missing between them, a partial bundle cannot show"
+    if covered:
+        return (
+            f"Verified and anchored: {proven}, those of the first {covered} exactly as kept or "
+            f"cosigned; {limits}."
+        )
+    return (
+        f"Consistent but unanchored: {proven} under the log's own signatures; {limits}. Compare "
+        "with a checkpoint kept elsewhere that covers one of them (--checkpoint FILE)."
+    )
+
+
 def _report(  # noqa: PLR0913, PLR0917 - the fields of one report
     log: _Log | None, code: Code, words: str, now: str | None, anchored: int = 0, receipts: int = 0
 ) -> Report:
@@ -409,12 +506,17 @@ def _report(  # noqa: PLR0913, PLR0917 - the fields of one report
         code=code,
         words=words,
         origin=log.key.name,
-        records=log.tree.size,
+        records=log.size,
         covered=head.size if head else 0,
         root=head.root.hex() if head else "",
         anchored=anchored,
         receipts=receipts,
-        open_intents=tuple(_open_intents(log, now)),
+        open_intents=() if log.chosen else tuple(_open_intents(log, now)),
+        chosen=None if log.chosen is None else log.held,
+        policies=tuple(name for name, digest in log.texts if digest.encode() in log.named),
+        unnamed_policies=tuple(
+            name for name, digest in log.texts if digest.encode() not in log.named
+        ),
     )
 
 

@@ -3,14 +3,12 @@
 
     python3 verify_standalone.py BUNDLE [--checkpoint FILE]... [--receipt FILE]...
 
-BUNDLE is a directory or a zip file as `auditlog export` writes it (audit-format.md). Exit codes:
-0 verified and anchored to a checkpoint you kept, 10 consistent but unanchored, 20 nothing or
-bytes missing, 30 contradicts what you kept, 40 tampered, 2 wrong use. Checks and their order:
-audit-format.md section 9.2. Sources: RFC 6962 section 2.1 (the tree), RFC 8032 section 5.1
-(Ed25519), https://c2sp.org/signed-note and https://c2sp.org/tlog-checkpoint (what is signed).
+BUNDLE is a directory or a zip file. Exit codes: 0 verified and anchored to a checkpoint you kept,
+10 consistent but unanchored, 20 nothing or bytes missing, 30 contradicts what you kept, 40
+tampered, 2 wrong use. The checks: audit-format.md sections 9.2 and 10. What is signed:
+https://c2sp.org/signed-note, https://c2sp.org/tlog-checkpoint.
 """
-# ruff: noqa: N818, PLR2004, T201, UP006, UP035 - a script for Python 3.9: it prints, its numbers
-# are those of the standards, and its errors are verdicts
+# ruff: noqa: N818, PLR2004, T201, UP006, UP035 - for Python 3.9; it prints; numbers of standards
 
 from __future__ import annotations
 
@@ -28,6 +26,8 @@ from typing import IO, Any, Callable, Iterator, List, Sequence, Set, Tuple
 ANCHORED, UNANCHORED, MISSING, CONTRADICTED, TAMPERED = 0, 10, 20, 30, 40
 NAMES = {20: "Bytes are missing", 30: "Contradicts what you kept", 40: "Tampered"}
 RECEIPT, MAX_LINE, SIZE = "cloister-receipt/v1", 64 << 20, "0|[1-9][0-9]{0,18}"
+FORMATS = "cloister-bundle/1", "cloister-bundle/2"  # the whole log, chosen records of it
+POLICY = r"policies/[a-z0-9][a-z0-9._-]{0,127}\.yaml"
 
 Point = Tuple[int, int, int, int]
 Heads = List[Tuple[int, bytes]]
@@ -35,11 +35,12 @@ Notes = Sequence[bytes]
 
 
 class Bad(Exception):
-    """A check that failed, and the verdict it leads to."""
+    """A check that failed: its words, and the verdict it leads to."""
 
-    def __init__(self, words: str, code: int = TAMPERED) -> None:
-        super().__init__(words)
-        self.code = code
+
+def need(fine: object, words: str, code: int = TAMPERED) -> None:
+    if not fine:
+        raise Bad(words, code)
 
 
 # --- Ed25519, RFC 8032 section 5.1: verification only, so nothing here needs constant time ----
@@ -59,8 +60,7 @@ def _point(data: bytes) -> Point:
     x = pow(square, (P + 3) // 8, P)
     if (x * x - square) % P:
         x = x * ROOT_OF_MINUS_1 % P
-    if y >= P or (x * x - square) % P or (x == 0 and sign):
-        raise Bad("not a point of the curve")
+    need(y < P and (x * x - square) % P == 0 and (x or not sign), "not a point of the curve")
     x = P - x if x & 1 != sign else x
     return x, y, 1, x * y % P
 
@@ -73,13 +73,8 @@ def _add(p: Point, q: Point) -> Point:
 
 
 def _multiply(scalar: int, point: Point) -> Point:
-    result = (0, 1, 1, 0)
-    while scalar:
-        if scalar & 1:
-            result = _add(result, point)
-        point = _add(point, point)
-        scalar >>= 1
-    return result
+    rest = _multiply(scalar >> 1, _add(point, point)) if scalar else (0, 1, 1, 0)
+    return _add(rest, point) if scalar & 1 else rest
 
 
 BASE = _point((4 * pow(5, P - 2, P) % P).to_bytes(32, "little"))
@@ -89,43 +84,39 @@ SMALL = (0, 1, P - 1, ORDER_8, P - ORDER_8)  # y of the points that sign anythin
 
 def verify_ed25519(public: bytes, message: bytes, signature: bytes) -> None:
     """Raise Bad unless `signature` over `message` is by `public` (32 bytes)."""
-    s = int.from_bytes(signature[32:], "little")
-    if len(public) != 32 or len(signature) != 64 or s >= L or y_of(signature) in SMALL:
-        raise Bad("the signature does not verify")
+    s, whole = int.from_bytes(signature[32:], "little"), len(public) == 32 and len(signature) == 64
+    need(whole and s < L and y_of(signature) not in SMALL, "the signature does not verify")
     a = _point(public)
     digest = hashlib.sha512(signature[:32] + public + message).digest()
     challenge = int.from_bytes(digest, "little") % L
     negated = (P - a[0], a[1], 1, P - a[3])
     x, y, z, _ = _add(_multiply(s, BASE), _multiply(challenge, negated))
     x, y = (value * pow(z, P - 2, P) % P for value in (x, y))
-    if (y | (x & 1) << 255).to_bytes(32, "little") != signature[:32]:
-        raise Bad("the signature does not verify")
+    found = (y | (x & 1) << 255).to_bytes(32, "little")
+    need(found == signature[:32], "the signature does not verify")
 
 
 # --- signed notes, checkpoints, receipts ------------------------------------------------------
-
-
 def unbase64(text: str, length: int | None = None) -> bytes:
     try:
         data = base64.b64decode(text.encode("ascii"), validate=True)
     except ValueError:
         data, length = b"", -1
-    if base64.b64encode(data).decode("ascii") != text or len(data) != (length or len(data)):
-        raise Bad("not canonical base64, or of the wrong length")
+    fine = base64.b64encode(data).decode("ascii") == text and len(data) == (length or len(data))
+    need(fine, "not canonical base64, or of the wrong length")
     return data
 
 
 class Key:  # name+id+base64(0x01 || public)
     def __init__(self, vkey: str) -> None:
         parts = vkey.strip().split("+", 2)
-        if len(parts) != 3 or not re.fullmatch(r"[^\s+]+", parts[0]):
-            raise Bad("not a verifier key")
+        need(len(parts) == 3 and re.fullmatch(r"[^\s+]+", parts[0]), "not a verifier key")
         self.name, data = parts[0], unbase64(parts[2], 33)
         self.public = data[1:]
         self.id = hashlib.sha256(self.name.encode() + b"\n" + data).digest()[:4]
-        y = y_of(self.public)
-        if data[:1] != b"\x01" or y >= P or y in SMALL or self.id.hex() != parts[1]:
-            raise Bad("not an Ed25519 verifier key, or its id is not its own")
+        fine = data[:1] == b"\x01" and self.id.hex() == parts[1] and y_of(self.public) < P
+        fine &= y_of(self.public) not in SMALL
+        need(fine, "not an Ed25519 verifier key, or its id is not its own")
 
 
 def split_note(note: str | bytes) -> tuple[str, list[tuple[str, bytes]]]:
@@ -134,18 +125,16 @@ def split_note(note: str | bytes) -> tuple[str, list[tuple[str, bytes]]]:
         try:
             note = note.decode("utf-8")
         except UnicodeDecodeError:
-            raise Bad("the note is not UTF-8") from None
+            raise Bad("the note is not UTF-8", TAMPERED) from None
     text, blank, rest = note.rpartition("\n\n")
     lines = rest[:-1].split("\n")
-    long = len(note) > 1 << 20 or len(lines) > 64
-    if long or not blank or rest[-1:] != "\n" or re.search(r"[\x00-\x09\x0b-\x1f]", note):
-        raise Bad("not a signed note")
+    fine = len(note) <= 1 << 20 and len(lines) <= 64 and blank and rest[-1:] == "\n"
+    need(fine and not re.search(r"[\x00-\x09\x0b-\x1f]", note), "not a signed note")
     signatures = []
     for line in lines:
         match = re.fullmatch("\u2014 ([^\\s+]+) (\\S+)", line)
         signatures.append((match[1], unbase64(match[2])) if match else ("", b""))
-        if len(signatures[-1][1]) < 5:
-            raise Bad("not a signature line")
+        need(len(signatures[-1][1]) >= 5, "not a signature line")
     return text + "\n", signatures
 
 
@@ -155,16 +144,14 @@ def open_note(note: str | bytes, key: Key) -> str:
     ours = [blob for name, blob in signatures if name == key.name and blob[:4] == key.id]
     for blob in ours:
         verify_ed25519(key.public, text.encode(), blob[4:])
-    if not ours:
-        raise Bad("no signature of the log's key")
+    need(ours, "no signature of the log's key")
     return text
 
 
 def parse_checkpoint(text: str, origin: str | None = None) -> tuple[int, bytes]:
     lines = text.split("\n")[:-1]
     fine = len(lines) > 2 and all(lines) and origin in (None, lines[0])
-    if not fine or not re.fullmatch(SIZE, lines[1]):
-        raise Bad("not a checkpoint of this log")
+    need(fine and re.fullmatch(SIZE, lines[1]), "not a checkpoint of this log")
     return int(lines[1]), unbase64(lines[2], 32)
 
 
@@ -174,23 +161,28 @@ def open_checkpoint(note: str | bytes, key: Key) -> tuple[int, bytes]:
 
 def open_receipt(note: bytes, key: Key) -> tuple[int, bytes]:
     lines = open_note(note, key).split("\n")[:-1]
-    if len(lines) < 7 or lines[:2] != [RECEIPT, key.name] or not re.fullmatch(SIZE, lines[4]):
-        raise Bad("not a receipt of this log")
+    fine = len(lines) >= 7 and lines[:2] == [RECEIPT, key.name] and re.fullmatch(SIZE, lines[4])
+    need(fine, "not a receipt of this log")
     return int(lines[4]), unbase64(lines[5], 32)
 
 
 # --- the tree, RFC 6962 section 2.1 -----------------------------------------------------------
-
-
 def node(left: bytes, right: bytes) -> bytes:
     return hashlib.sha256(b"\x01" + left + right).digest()
 
 
-def add(edge: list[bytes], index: int, leaf: bytes) -> None:
-    """Grow a tree of `index` leaves, known by the roots of its perfect subtrees."""
-    while index & 1:
-        leaf, index = node(edge.pop(), leaf), index >> 1
-    edge.append(leaf)
+def climb(at: int, size: int, proof: bytes, seed: bytes, grows: bool) -> tuple[bytes, bytes]:
+    """Two roots by a proof: of the first `at` leaves (`grows`: they are `seed`), and of `size`."""
+    end = size == (at if grows else 1)
+    need(len(proof) >= 32 if not end else len(proof) == 32 * (not seed), "a proof is not whole")
+    if end:
+        return (seed or proof,) * 2
+    left, rest, last = 1 << (size - 1).bit_length() - 1, proof[:-32], proof[-32:]
+    if at > left:
+        old, new = climb(at - left, size - left, rest, b"" if grows else seed, grows)
+        return node(last, old), node(last, new)
+    old, new = climb(at, left, rest, seed, grows)
+    return old, node(new, last)
 
 
 HEX, MONTH = "[0-9a-f]{32}", "[0-9]{4}-[0-9]{2}"
@@ -198,15 +190,10 @@ MINUTE = MONTH + "-[0-9]{2}T[0-9]{2}:[0-9]{2}Z"
 EVENT = r"(?=.{2,40}\Z)[a-z]+(?:[.-][a-z]+)*"
 SHAPES = {"boot": HEX, "event": EVENT, "minute": MINUTE, "expires": MONTH, "key": HEX}
 NULLABLE = {"rid": HEX, "deadline": MINUTE}
-
-
-def _integer(text: str) -> int:
-    if len(text) > 17 or not text.strip("-").isdigit() or abs(int(text)) >= 1 << 53:
-        raise ValueError("not a number of section 2.2")
-    return int(text)
-
-
-JSON = json.JSONDecoder(parse_float=_integer, parse_int=_integer, parse_constant=_integer)
+WHOLE = range(1 - 2**53, 2**53)  # the numbers of section 2.2; no spelling of another is read
+JSON = json.JSONDecoder(
+    parse_int=lambda text: WHOLE[WHOLE.index(int(text))], parse_float=int, parse_constant=int
+)
 
 
 def parse_record(body: bytes, what: str) -> Any:
@@ -217,7 +204,7 @@ def parse_record(body: bytes, what: str) -> Any:
         header, parts, seq = value["header"], value["parts"], value["header"]["seq"]
         fine = plain.encode("utf-8") == body and isinstance(parts, list)
         fine &= type(header["v"]) is int and header["v"] == 1
-        fine &= type(seq) is int and 0 <= seq < 1 << 53 and isinstance(header["origin"], str)
+        fine &= type(seq) is int and seq >= 0 and isinstance(header["origin"], str)
         fine &= isinstance(header["features"], dict) and isinstance(header["commits"], dict)
         for name, shape in (*SHAPES.items(), *NULLABLE.items()):
             empty = header[name] is None and name in NULLABLE
@@ -228,95 +215,109 @@ def parse_record(body: bytes, what: str) -> Any:
             fine &= isinstance(part["n"], str)
     except (Bad, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         fine = False
-    if not fine:
-        raise Bad(f"{what} is not canonical, lacks a field or has one out of shape")
+    need(fine, f"{what} is not canonical, lacks a field or has one out of shape")
     return header
 
 
 # --- the bundle -------------------------------------------------------------------------------
-
-
 class Bundle:
     def __init__(self, path: str) -> None:
         self.open: Callable[[str], IO[bytes]] = lambda name: (Path(path) / name).open("rb")
-        if (Path(path) / "ledger.db").exists():
-            raise Bad("a bundle and a ledger stand in one place")
+        need(not (Path(path) / "ledger.db").exists(), "a bundle and a ledger stand in one place")
         if not Path(path).is_dir():
             with Path(path).open("rb") as file:
-                if file.read(2) != b"PK":
-                    raise Bad("neither a directory nor a zip file", MISSING)
+                need(file.read(2) == b"PK", "neither a directory nor a zip file", MISSING)
             self.open = zipfile.ZipFile(path).open
-        manifest = self.small("manifest.json")
-        fine = isinstance(manifest, dict) and manifest.get("format") == "cloister-bundle/1"
-        self.vkey: str = manifest.get("vkey", "") if fine else ""
-        self.count: int = manifest.get("records", "") if fine else 0
-        if not fine or not isinstance(self.vkey, str) or not isinstance(self.count, int):
-            raise Bad("the manifest is not one of a bundle")
+        get = self.small("manifest.json", dict).get
+        self.vkey, self.count, files = get("vkey"), get("records"), get("files", {})
+        fine = isinstance(self.vkey, str) and isinstance(self.count, int)
+        fine &= get("format") in FORMATS and isinstance(files, dict)
+        need(fine, "the manifest is not one of a bundle")
+        self.partial = get("format") == FORMATS[1]
+        self.policies = sorted(filter(re.compile(POLICY).fullmatch, files))
 
-    def small(self, name: str) -> Any:
+    def read(self, name: str) -> bytes:
+        with self.open(name) as file:
+            return file.read(MAX_LINE + 1)
+
+    def small(self, name: str, kind: Any) -> Any:
         try:
-            with self.open(name) as file:
-                value = json.loads(file.read(MAX_LINE + 1).decode("utf-8"))
+            value = json.loads(self.read(name).decode("utf-8"))
             json.dumps(value, ensure_ascii=False).encode("utf-8")  # no escaped half of a pair
         except (ValueError, RecursionError):
-            raise Bad(name + " is not JSON") from None
+            raise Bad(name + " is not JSON", TAMPERED) from None
+        fine = isinstance(value, kind) and all(isinstance(item, str) for item in value)
+        need(fine, f"{name} is not what it should be")
         return value
 
-    def records(self) -> Iterator[tuple[int, bytes]]:
-        found = 0
+    def records(self) -> Iterator[tuple[int, str, bytes]]:
+        found, shape = 0, rb"(0|[1-9][0-9]{0,18}) " + (rb"([^ ]*) " if self.partial else b"()")
         with self.open("records.log") as file:
             for line in iter(lambda: file.readline(MAX_LINE), b""):
-                match = re.fullmatch(rb"(0|[1-9][0-9]{0,18}) (.*)\n", line, re.DOTALL)
-                if match is None and not line.endswith(b"\n"):
-                    raise Bad(f"record {found} is cut off", MISSING)
-                if match is None:
-                    raise Bad(f"line {found + 1} of records.log is not a record")
-                yield int(match.group(1)), match.group(2)
+                match: Any = re.fullmatch(shape + rb"(.*)\n", line, re.DOTALL)
+                need(line.endswith(b"\n"), f"record {found} is cut off", MISSING)
+                need(match, f"line {found + 1} of records.log is not a record")
+                yield int(match[1]), match[2].decode("latin-1"), match[3]
                 found += 1
-        if found < self.count:
-            raise Bad(f"{found} of {self.count} records are here", MISSING)
+        need(found >= self.count, f"{found} of {self.count} records are here", MISSING)
 
 
 def signed_heads(bundle: Bundle, key: Key) -> Heads:
     heads: Heads = []
-    notes = bundle.small("checkpoints.json")
-    if not isinstance(notes, list) or not all(isinstance(note, str) for note in notes):
-        raise Bad("checkpoints.json is not a list of notes")
-    for note in notes:
+    for note in bundle.small("checkpoints.json", list):
         heads.append(open_checkpoint(note, key))
-        if heads[-1][0] <= (heads[-2][0] if heads[1:] else 0):
-            raise Bad(f"checkpoint {len(heads)} does not grow the log")
+        grown = heads[-1][0] > (heads[-2][0] if heads[1:] else 0)
+        need(grown, f"checkpoint {len(heads)} does not grow the log")
     return heads
 
 
-class Log:
-    """A walk over all records: the leaves and roots that heads, kept notes and receipts name."""
+def check_growth(bundle: Bundle, heads: Heads) -> None:  # of a partial bundle
+    proofs = bundle.small("consistency.json", list)
+    need(len(proofs) == max(len(heads) - 1, 0), "there is not one proof for each step")
+    for step, proof in enumerate(proofs):
+        (old, root), (new, grown) = heads[step : step + 2]
+        fine = climb(old, new, unbase64(proof), root, grows=True) == (root, grown)
+        need(fine, f"checkpoint {new} is not proven to extend {old}")
 
+
+class Log:  # a walk over all records: the leaves and roots that heads, kept and receipts name
     def __init__(self, bundle: Bundle, key: Key, heads: Heads, asked: Set[int]) -> None:
-        self.size = 0
+        self.size = self.held = self.first = 0
         self.leaves: dict[int, bytes] = {}
         self.roots: dict[int, bytes] = {}
+        self.named: set[bytes] = set()  # digests of policies
         sequence: dict[str, int] = {}
         edge: list[bytes] = []
         wanted, covered = dict(heads), heads[-1][0] if heads else 0
-        for index, body in bundle.records():
-            if index > self.size:
-                raise Bad(f"record {self.size} is not there", MISSING)
-            if index < self.size or index >= covered:
-                raise Bad(f"record {index} stands where none should")
+        for index, proof, body in bundle.records():
+            due = max(index, self.size) if bundle.partial else self.size
+            need(index <= due, f"record {due} is not there", MISSING)
+            need(due <= index < covered, f"record {index} stands where none should")
             header = parse_record(body, f"record {index}")
-            if header["origin"] != key.name or header["seq"] <= sequence.get(header["boot"], -1):
-                raise Bad(f"record {index} is of another log, or was written before")
-            sequence[header["boot"]] = header["seq"]
+            boot, seq = header["boot"], header["seq"]
+            fine = header["origin"] == key.name and seq > sequence.get(boot, -1)
+            need(fine, f"record {index} is of another log, or was written before")
+            sequence[boot] = seq
             leaf = hashlib.sha256(b"\x00" + body).digest()
-            add(edge, index, leaf)
+            self.named.update(re.findall(rb'"policy:[^"]*":"([0-9a-f]{64})"', body))
             self.size = size = index + 1
+            self.first, self.held = self.first if self.held else index, self.held + 1
             if index in asked:
                 self.leaves[index] = leaf
+            if bundle.partial:
+                found = climb(size, covered, unbase64(proof), leaf, grows=False)[1]
+                need(found == wanted[covered], f"record {index} is not proven to be in the log")
+                continue
+            edge.append(leaf)  # the roots of perfect subtrees, largest first; two of a size are one
+            for _ in range((size & -size).bit_length() - 1):
+                edge[-2:] = [node(*edge[-2:])]
             if size in asked or size in wanted:
                 self.roots[size] = functools.reduce(lambda root, left: node(left, root), edge[::-1])
-            if size in wanted and self.roots[size] != wanted[size]:
-                raise Bad(f"the first {size} records are not those of their checkpoint")
+            fine = size not in wanted or self.roots[size] == wanted[size]
+            need(fine, f"the first {size} records are not those of their checkpoint")
+        if bundle.partial:
+            self.roots, self.size = wanted, covered
+            need(self.held or not heads, "no record is here", MISSING)
 
 
 def signed(reader: Callable[..., Any], notes: Notes, key: Key) -> Iterator[Any]:
@@ -328,51 +329,45 @@ def signed(reader: Callable[..., Any], notes: Notes, key: Key) -> Iterator[Any]:
             yield None
 
 
-def judge(bundle: Bundle, kept: Notes, receipts: Notes) -> tuple[int, str]:  # noqa: C901
+def judge(bundle: Bundle, kept: Notes, receipts: Notes) -> tuple[int, str]:
     key = Key(bundle.vkey)
     heads = signed_heads(bundle, key)
+    if bundle.partial:
+        check_growth(bundle, heads)
     anchors, given = [*signed(open_checkpoint, kept, key)], [*signed(open_receipt, receipts, key)]
     log = Log(bundle, key, heads, {found[0] for found in (*anchors, *given) if found})
-    here, anchored = log.size, 0
-    if not heads:
-        raise Bad("no checkpoint" if here else "the log is empty", MISSING)
-    if here < heads[-1][0]:
-        raise Bad(f"{here} of {heads[-1][0]} records are here", MISSING)
-    for anchor in anchors:
-        if anchor is None:
-            raise Bad("another key signed the checkpoint you kept", CONTRADICTED)
-        if anchor[0] > here:
-            raise Bad(f"you kept a checkpoint of {anchor[0]}; {here} are here", MISSING)
-        if log.roots[anchor[0]] != anchor[1]:
-            raise Bad(f"the first {anchor[0]} records are not those you kept", CONTRADICTED)
-        anchored = max(anchored, anchor[0])
-    for receipt in given:
-        if receipt is None:
-            raise Bad("another key signed the receipt", CONTRADICTED)
-        if receipt[0] >= here:
-            raise Bad(f"the receipt is for record {receipt[0]}; {here} are here", MISSING)
-        if log.leaves[receipt[0]] != receipt[1]:
-            raise Bad(f"record {receipt[0]} is not the one the receipt is for")
-    if not anchored:
-        return UNANCHORED, f"Consistent but unanchored: {here} records; use --checkpoint FILE."
-    return ANCHORED, f"Verified and anchored: {here} records, {anchored} of them as you kept them."
+    here, anchored = log.size, max((anchor[0] for anchor in anchors if anchor), default=0)
+    need(heads, "no checkpoint" if here else "the log is empty", MISSING)
+    need(here >= heads[-1][0], f"{here} of {heads[-1][0]} records are here", MISSING)
+    asked = [("checkpoint of", log.roots, found) for found in anchors]
+    asked += [("receipt for record", log.leaves, found) for found in given]
+    for what, known, found in asked:
+        need(found, f"another key signed the {what.split()[0]} you kept", CONTRADICTED)
+        at, code = found[0], CONTRADICTED if known is log.roots else TAMPERED
+        need(at in known, f"your {what} {at} is of none that are here ({here})", MISSING)
+        need(known[at] == found[1], f"the records are not those of your {what} {at}", code)
+    texts = {name: hashlib.sha256(bundle.read(name)).hexdigest() for name in bundle.policies}
+    strangers = ", ".join(name for name in texts if texts[name].encode() not in log.named)
+    told, shown = strangers and f" No record here names the text {strangers}.", f"{here} records"
+    if bundle.partial:
+        shown = f"{log.held} of {here} records; that none between them is missing it cannot show"
+    if anchored <= log.first:
+        return UNANCHORED, f"Consistent but unanchored: {shown}; use --checkpoint FILE.{told}"
+    return ANCHORED, f"Verified and anchored: {shown}, the first {anchored} as you kept them.{told}"
 
 
 def verdict(path: str, kept: Notes = (), receipts: Notes = ()) -> tuple[int, str]:
     """Code and words for a bundle. Raises Bad where `kept` or `receipts` are no such thing."""
-    for note in kept:
-        if parse_checkpoint(split_note(note)[0])[0] == 0:
-            raise Bad("a checkpoint of an empty log anchors nothing")
-    for note in receipts:
-        if not split_note(note)[0].startswith(RECEIPT + "\n"):
-            raise Bad("not a receipt")
+    sizes = [parse_checkpoint(split_note(note)[0])[0] for note in kept]
+    need(all(sizes), "a checkpoint of an empty log anchors nothing")
+    need(all(split_note(n)[0].startswith(RECEIPT + "\n") for n in receipts), "not a receipt")
     demo = ""
     try:
         bundle = Bundle(path)
         demo = "DEMO - " if bundle.vkey.startswith("demo.") else ""
         code, words = judge(bundle, kept, receipts)
     except Bad as failed:
-        code, words = failed.code, f"{NAMES[failed.code]}: {failed}."
+        code, words = failed.args[1], f"{NAMES[failed.args[1]]}: {failed.args[0]}."
     except Exception:  # noqa: BLE001 - whatever reading a damaged or hostile file raises
         code, words = MISSING, "Bytes are missing: a file is not there or unreadable."
     return code, demo + words
@@ -385,11 +380,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--receipt", action="append", default=[], help="one that was given out")
     options = parser.parse_args(arguments)
     try:
-        kept = [Path(path).read_bytes() for path in options.checkpoint]
-        receipts = [Path(path).read_bytes() for path in options.receipt]
-        code, words = verdict(options.bundle, kept, receipts)
+        given = options.checkpoint, options.receipt
+        held = [[Path(path).read_bytes() for path in paths] for paths in given]
+        code, words = verdict(options.bundle, *held)
     except (OSError, Bad) as failed:
-        print(f"verify: {failed}", file=sys.stderr)
+        print(f"verify: {failed.args[0] if isinstance(failed, Bad) else failed}", file=sys.stderr)
         return 2
     print(words)
     return code

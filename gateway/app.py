@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import secrets
 import sys
 import time
 from collections.abc import AsyncIterator, Sequence
@@ -20,14 +19,16 @@ from audit.alerts import Watched
 from audit.auditorlist import load_registry
 from audit.errors import AuditError
 from audit.ledger import AUDITORS_FILE, Ledger, Options
+from audit.policytexts import texts_of
 from audit.retention import Expirer
 from gateway import __version__
+from gateway.api.auditor.desk import Desk
 from gateway.api.auth import AuthFailures
 from gateway.api.keyfile import KeyFile
 from gateway.api.metrics import Metrics
 from gateway.api.routes import create_api
 from gateway.api.services import Limits
-from gateway.clock import utc_now
+from gateway.clock import new_id, utc_now
 from gateway.domain import Clock, ModelCard, Usage
 from gateway.engine.energy import Account, Energy, Meter, Rates
 from gateway.engine.registry import Registry
@@ -68,11 +69,6 @@ log = structlog.get_logger()
 
 _OWNER_KEY_BYTES = 32
 _KEYS_AHEAD = 256  # a request takes one and one for each person of its text
-
-
-def new_id() -> str:
-    """128 random bits, hex: the id of a receipt."""
-    return secrets.token_hex(16)
 
 
 def policies_in_force(settings: Settings, home: Path) -> PolicySet:
@@ -295,6 +291,7 @@ def create_app(
             request_s=settings.server.request_timeout_s,
         ),
         metrics=metrics,
+        desk=Desk(ledger, record, new_id, lambda: texts_of(home)),
         pages=pages(),
         lifespan=[running],
     )

@@ -92,6 +92,9 @@ def _report_json(report: Report) -> dict[str, Any]:
         "root": report.root,
         "anchored": report.anchored,
         "receipts": report.receipts,
+        "chosen": report.chosen,
+        "policies": list(report.policies),
+        "unnamed_policies": list(report.unnamed_policies),
         "open_intents": [
             {"index": i.index, "rid": i.rid, "minute": i.minute, "reason": i.reason}
             for i in report.open_intents
@@ -109,6 +112,12 @@ def _print_report(report: Report) -> None:
     typer.echo(f"log          {report.origin}")
     typer.echo(f"records      {report.records}, {report.covered} under the newest checkpoint")
     typer.echo(f"root         {report.root or '-'}")
+    if report.chosen is not None:
+        typer.echo(f"chosen       {report.chosen} of them are here")
+    for name in report.policies:
+        typer.echo(f"policy       {name}: the text that records name")
+    for name in report.unnamed_policies:
+        typer.echo(f"policy       {name}: no record names this text")
     if report.receipts:
         typer.echo(f"receipts     {report.receipts} in place")
     for intent in report.open_intents:

@@ -8,6 +8,8 @@ import json
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 
+from audit.formats.fhir import fhir
+from audit.formats.ocsf import ocsf
 from audit.formats.view import View
 
 # What a spreadsheet takes for a formula at the start of a cell (OWASP, "CSV Injection"),
@@ -173,5 +175,7 @@ WRITERS: Mapping[str, tuple[Callable[[], str], Callable[[View], str]]] = {
     "csv": (csv_head, csv_line),
     "syslog": (str, syslog),
     "cef": (str, cef),
+    "fhir": (str, fhir),
+    "ocsf": (str, ocsf),
 }
 """The first line of each format, empty where it has none, and the line of a record."""

@@ -59,6 +59,11 @@ class Selection:
     def needs_key(self) -> bool:
         return self.principal is not None or self.subject is not None
 
+    def readable(self) -> dict[str, str]:
+        """What is asked for of the readable part, as a manifest tells it."""
+        asked = {"from": self.since, "to": self.until, "event": self.event}
+        return {name: value for name, value in asked.items() if value is not None}
+
     def takes_header(self, header: Header) -> bool:
         return (
             (self.since is None or header.minute >= self.since)

@@ -9,23 +9,21 @@ from __future__ import annotations
 
 import base64
 import json
-import shutil
-import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from audit.bundle import export_bundle
 from audit.checkpoint import VerifyingKey
-from audit.export import export_bundle
 from audit.keys import KeyStore
 from audit.ledger import Options
 from audit.merkle import Frontier, consistency_proof, inclusion_proof, leaf_hash
 from audit.record import Entry
 from tests.auditkit import make_home, quick_folder, rid
+from tests.conformance.packing import pack_files
 from tests.conformance.test_audit_verifiers import CASES, Bundle, Original, tampered
 
 FOLDER = Path(__file__).parent / "ledger"
 ANCHORED, UNANCHORED, MISSING, CONTRADICTED, TAMPERED = 0, 10, 20, 30, 40
-_DATED = (1980, 1, 1, 0, 0, 0)
 
 
 def small_original(folder: Path) -> Original:
@@ -197,16 +195,13 @@ def file_name(case: str) -> str:
 
 def pack(bundle: Bundle, path: Path, scratch: Path) -> None:
     made = bundle.write(scratch / path.stem)
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
-        for file in sorted(made.iterdir()):
-            info = zipfile.ZipInfo(file.name, _DATED)
-            info.compress_type = zipfile.ZIP_DEFLATED
-            archive.writestr(info, file.read_bytes())
+    pack_files({file.name: file.read_bytes() for file in made.iterdir()}, path)
 
 
 def main() -> None:
-    shutil.rmtree(FOLDER, ignore_errors=True)
-    FOLDER.mkdir()
+    for old in FOLDER.glob("*.*"):  # partial bundles have a folder of their own
+        old.unlink()
+    FOLDER.mkdir(exist_ok=True)
     with quick_folder() as scratch:
         o = small_original(scratch)
         held = {"kept": o.bundle.kept, "newest": o.bundle.notes[-1].encode(),

@@ -10,8 +10,6 @@ import base64
 import hashlib
 import json
 import re
-import tempfile
-from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -20,7 +18,7 @@ from hypothesis import strategies as st
 
 from audit.errors import ProofError
 from audit.merkle import verify_consistency, verify_inclusion
-from tests.conformance.browser import CHROMIUM, PAGE, Browser
+from tests.conformance.browser import PAGE
 from tests.conformance.test_audit_verifiers import judge, standalone
 from tests.unit.test_audit_checkpoint import RFC8032
 
@@ -34,19 +32,6 @@ def held(against):
     """The checkpoints and receipts of one column of ``expected.json``."""
     note = () if against == "none" else (HELD[against],)
     return ((), note) if against == "receipt" else (note, ())
-
-
-@pytest.fixture(scope="module")
-def page():
-    """The page, opened from its file in a browser."""
-    if CHROMIUM is None:
-        pytest.skip("chromium is not installed: apt-get install chromium")
-    with ExitStack() as stack:
-        profile = stack.enter_context(tempfile.TemporaryDirectory(ignore_cleanup_errors=True))
-        browser = Browser(Path(profile))
-        stack.callback(browser.close)
-        browser.open(PAGE)
-        yield browser
 
 
 @pytest.mark.parametrize("name", sorted(EXPECTED))

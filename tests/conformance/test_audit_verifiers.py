@@ -20,9 +20,10 @@ from pathlib import Path
 import pytest
 import rfc8785
 
+from audit.bundle import export_bundle
 from audit.checkpoint import Checkpoint, SignedReceipt, SigningKey, VerifyingKey
 from audit.errors import AuditError, FormatError, MissingError
-from audit.export import export_bundle, open_evidence
+from audit.export import open_evidence
 from audit.keys import KeyStore
 from audit.ledger import Options
 from audit.merkle import Frontier, leaf_hash

@@ -106,7 +106,8 @@ def test_sealed_filters_with_both_keys(place, tmp_path, options, expected):
         (("--format", "csv", "--key", "k.pem"), "go together"),
         (("--format", "csv", "--from", "2026-02-30"), "UTC"),
         (("--format", "csv", "--from", "yesterday"), "UTC"),
-        (("--event", "intent"), "whole log"),
+        (("--key", "k.pem", "--keystore", "k.db"), "a bundle is sealed"),
+        (("--format", "csv", "--certification"), "for bundles"),
     ],
 )
 def test_wrong_use_is_said_and_writes_nothing(place, tmp_path, options, word):

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from audit.bundle import export_bundle
 from audit.checkpoint import Checkpoint, SigningKey
 from audit.cli import app
 from audit.errors import NoteError
-from audit.export import export_bundle
 from audit.mldsa import MlDsaKey, MlDsaSigner, first_unsigned
 from tests.auditkit import make_home
 
