@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from gateway.domain import Band, Category, Decoding, Purpose, Role
+from gateway.domain import Band, Category, Decoding, Purpose, Retention, Role
 from gateway.errors import PolicyFileError
 
 if TYPE_CHECKING:
@@ -270,6 +270,7 @@ def _explained(decision: Decision, whys: dict[tuple[str, str], str]) -> dict[str
         "decoding": decision.constraints.decoding.value,
         "restore_tools": sorted(decision.restore_tools),
         "obligations": list(decision.obligations),
+        "retain": _retained(decision.retention),
         "because": [_cited(each, whys) for each in decision.citations],
     }
 
@@ -294,7 +295,14 @@ def _summary(decision: Decision) -> str:
     where = "any zone" if zones is None else "zone " + ", ".join(sorted(zones))
     held = decision.constraints.decoding
     answers = "" if held is Decoding.FREE else f"; answers: {held.value}"
-    return f"permitted; {where}{answers}; stages: {stages}"
+    from gateway.policy.cases import shown  # noqa: PLC0415 - a fast start
+
+    kept = "" if decision.retention == Retention() else f"; kept: {shown(decision.retention)}"
+    return f"permitted; {where}{answers}{kept}; stages: {stages}"
+
+
+def _retained(kept: Retention) -> dict[str, int | None]:
+    return {"at_least": kept.at_least, "at_most": kept.at_most, "not_erased": kept.floor}
 
 
 def _because(citations: Sequence[Citation], whys: dict[tuple[str, str], str]) -> list[str]:

@@ -26,9 +26,11 @@ from gateway.domain import (
     Operator,
     Principal,
     Purpose,
+    Retention,
     Role,
 )
 from gateway.policy.decide import PolicySet, decide
+from gateway.policy.keeping import alerts, retention
 from gateway.policy.load import parse, read_bytes
 from gateway.policy.model import (
     BANDS,
@@ -40,6 +42,7 @@ from gateway.policy.model import (
     STAGES,
 )
 from gateway.policy.read import ENTITY, NAME
+from gateway.policy.thresholds import thresholds
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -62,6 +65,8 @@ EXPECT_KEYS = (
     "zones",
     "obligations",
     "decoding",
+    "retain",
+    "alert",
 )
 
 _RULE = re.compile(rf"{NAME.pattern}|{SILENCE}")
@@ -83,6 +88,8 @@ class Expectation:
     zones: frozenset[str] | None = None
     obligations: frozenset[str] | None = None
     decoding: Decoding | None = None
+    retain: Retention | None = None
+    alerts: Mapping[str, int] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,6 +213,8 @@ def _expectation(node: Node) -> Expectation:
         if "obligations" in keys
         else None,
         decoding=keys["decoding"].choice("decoding", _DECODING) if "decoding" in keys else None,
+        retain=retention(keys["retain"]) if "retain" in keys else None,
+        alerts=dict(alerts(keys["alert"])) if "alert" in keys else None,
     )
 
 
@@ -226,7 +235,9 @@ def evaluate(policy: Policy, cases: tuple[Case, ...]) -> Iterator[Result]:
         for each in case.samples(bands):
             decision = decide_on(policies, each)
             cited = frozenset(citation.rule for citation in deciding_citations(decision))
-            yield Result(case, each, tuple(_faults(case.expect, decision, cited)), cited)
+            limits = {n: t.most for n, t in thresholds([policy], each.role).items()}
+            faults = tuple(_faults(case.expect, decision, cited, limits))
+            yield Result(case, each, faults, cited)
 
 
 _SCORES = MappingProxyType({Band.LOW: 0.0, Band.MEDIUM: MEDIUM_FROM, Band.HIGH: HIGH_FROM})
@@ -261,7 +272,9 @@ def deciding_citations(decision: Decision) -> tuple[Citation, ...]:
     )
 
 
-def _faults(expect: Expectation, decision: Decision, cited: frozenset[str]) -> Iterator[str]:
+def _faults(
+    expect: Expectation, decision: Decision, cited: frozenset[str], limits: Mapping[str, int]
+) -> Iterator[str]:
     ruling = decision.rulings[0] if decision.rulings else None
     stages = {stage.stage: stage.action for stage in decision.stages}
     if expect.rule is not None and expect.rule not in cited:
@@ -272,6 +285,8 @@ def _faults(expect: Expectation, decision: Decision, cited: frozenset[str]) -> I
         ("zones", expect.zones, decision.constraints.zones),
         ("obligations", expect.obligations, frozenset(decision.obligations)),
         ("decoding", expect.decoding, decision.constraints.decoding),
+        ("retain", expect.retain, decision.retention),
+        ("alert", expect.alerts, limits),
     ]
     if ruling is not None:
         pairs.append(("operator", expect.operator, ruling.operator))
@@ -291,4 +306,18 @@ def shown(value: object) -> str:
         return "[" + ", ".join(sorted(value)) + "]"
     if isinstance(value, dict):
         return "{" + ", ".join(f"{key}: {value[key]}" for key in sorted(value)) + "}"
+    if isinstance(value, Retention):
+        return shown_retention(value)
     return "unrestricted" if value is None else str(value)
+
+
+def shown_retention(kept: Retention) -> str:
+    """Months at least and at most, as a policy would say it."""
+    said = [f"at_least: {kept.at_least} months"] if kept.at_least else []
+    if kept.at_least and not kept.floor:
+        said.append("erasable: true")
+    elif kept.floor != kept.at_least:
+        said.append(f"not erased for {kept.floor} months")
+    if kept.at_most is not None:
+        said.append(f"at_most: {kept.at_most} months")
+    return "{" + ", ".join(said) + "}"
