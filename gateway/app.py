@@ -270,14 +270,14 @@ def create_app(
             await engine.start()
             check_default(settings.engine.default_model, engine.models())
             expirer = Expirer(ledger)
-            await asyncio.to_thread(expire, expirer)
+            await asyncio.to_thread(expire, ledger, expirer)
             await record.boot(__version__, registry.digest)
         except GatewayError as error:
             log.error("gateway_not_started", code=error.code)  # noqa: TRY400 - for machines
             sys.stderr.write(f"gateway: {error.message}\n")  # for people: the library logs neither
             raise
         log.info("gateway_started", version=__version__, isolation=engine.isolation)
-        upkeep = [asyncio.create_task(task) for task in (saved(tally), expired(expirer))]
+        upkeep = [asyncio.create_task(task) for task in (saved(tally), expired(ledger, expirer))]
         watch = start_watch(settings, home, ledger, watched)
         try:
             yield

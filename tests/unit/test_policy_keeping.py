@@ -32,7 +32,7 @@ rules:
 
 
 def text(name, *rules):
-    """An overlay of rules, each a ``then`` or a ``when`` and a ``then``; line numbers as written."""
+    """An overlay of rules, each a ``then``, or a ``when`` and a ``then``."""
     lines = [HEAD.format(name=name)]
     for number, rule in enumerate(rules):
         when, then = rule if isinstance(rule, tuple) else (None, rule)
@@ -179,9 +179,9 @@ def test_the_site_s_own_bounds_narrow_and_exclude():
     site = site_bounds(Settings(ledger=LedgerSettings(floor_months=80, retain_months=90)))
     held = PolicySet([HIPAA], bounds=site).retention(Role.CLINICIAN, Purpose.TREATMENT)
     assert held == Retention(80, 1200, 80)
-    with pytest.raises(PolicyFileError, match="ledger.ceiling_months"):
+    with pytest.raises(PolicyFileError, match=r"ledger\.ceiling_months"):
         check_retention([HIPAA], Retention(0, 71))
-    with pytest.raises(PolicyFileError, match="ledger.floor_months"):
+    with pytest.raises(PolicyFileError, match=r"ledger\.floor_months"):
         check_retention([overlay("o", "retain: {at_most: 1 year}")], Retention(13, None, 13))
 
 
