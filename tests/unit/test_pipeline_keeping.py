@@ -32,13 +32,13 @@ effective: 2025-01-01
 owner: o
 vocabulary: cloister/1
 rules:
-  - {id: short, clause: C 1, why: w, when: {role: [lawyer]}, then: {retain: {at_most: 1 month}}}
+  - {id: short, clause: C 1, why: w, when: {role: [researcher]}, then: {retain: {at_most: 1 month}}}
   - {id: long, clause: C 1, why: w, when: {role: [clinician]}, then: {retain: {at_least: 6 years}}}
   - {id: none, clause: C 1, why: w, when: {role: [admin]}, then: {retain: {at_least: 2 months}}}
 """
 WHO = {
     Role.CLINICIAN: Purpose.TREATMENT,
-    Role.LAWYER: Purpose.LITIGATION,
+    Role.RESEARCHER: Purpose.RESEARCH,
     Role.ADMIN: Purpose.TREATMENT,
 }
 
@@ -75,9 +75,9 @@ def opened(home, ledger):
 
 @pytest.fixture
 def kept(tmp_path):
-    """A clinician's, a lawyer's and a denied request under one policy, and the ledger."""
+    """A clinician's, a researcher's and a denied request under one policy, and the ledger."""
     with ward(tmp_path / "home", parse_policy(RULES.encode(), file="keeping.yaml")) as one:
-        for role in (Role.CLINICIAN, Role.LAWYER):
+        for role in (Role.CLINICIAN, Role.RESEARCHER):
             answered(one, ask(role))
         with pytest.raises(PolicyDeniedError):
             answered(one, ask(Role.ADMIN))
@@ -89,21 +89,21 @@ def test_each_record_s_expiry_and_floor_follow_the_policy_of_its_request(kept):
     assert opened(kept.home, kept.ledger) == [
         ("intent", "clinician", "2032-03", "2032-03"),
         ("outcome", "clinician", "2032-03", "2032-03"),
-        ("intent", "lawyer", "2026-04", None),
-        ("outcome", "lawyer", "2026-04", None),
+        ("intent", "researcher", "2026-04", None),
+        ("outcome", "researcher", "2026-04", None),
         ("intent", "admin", "2026-05", "2026-05"),
         ("outcome", "admin", "2026-05", "2026-05"),
     ]
 
 
 def test_a_ceiling_s_keys_go_when_it_is_reached_and_a_floor_s_stay(kept):
-    """The clock moves two months: the lawyer's records are closed for good, and all verifies."""
+    """The clock moves two months: the researcher's records are closed, and all verifies."""
     kept.home.clock.forward(days=61)
-    assert expire(kept.ledger).destroyed == 4  # of each record its own key and its text's
+    assert expire(kept.ledger).destroyed == 2  # the request's and its subject's
     closed = [(role, floor == "gone") for _, role, _, floor in opened(kept.home, kept.ledger)[:6]]
     assert closed == [
         *[("clinician", False)] * 2,
-        *[("lawyer", True)] * 2,
+        *[("researcher", True)] * 2,
         *[("admin", False)] * 2,
     ]
     kept.ledger.close()
