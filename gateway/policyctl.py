@@ -295,7 +295,7 @@ def _summary(decision: Decision) -> str:
     where = "any zone" if zones is None else "zone " + ", ".join(sorted(zones))
     held = decision.constraints.decoding
     answers = "" if held is Decoding.FREE else f"; answers: {held.value}"
-    from gateway.policy.cases import shown  # noqa: PLC0415 - a fast start
+    from gateway.policy.shown import shown  # noqa: PLC0415 - a fast start
 
     kept = "" if decision.retention == Retention() else f"; kept: {shown(decision.retention)}"
     return f"permitted; {where}{answers}{kept}; stages: {stages}"

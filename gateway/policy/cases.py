@@ -42,6 +42,7 @@ from gateway.policy.model import (
     STAGES,
 )
 from gateway.policy.read import ENTITY, NAME
+from gateway.policy.shown import shown
 from gateway.policy.thresholds import thresholds
 
 if TYPE_CHECKING:
@@ -294,30 +295,3 @@ def _faults(
     for name, wanted, got in pairs:
         if wanted is not None and wanted != got:
             yield f"{name} is {shown(got)}, not {shown(wanted)}"
-
-
-def shown(value: object) -> str:
-    """A value of a decision in the words of the policy language."""
-    if isinstance(value, Operator):
-        return value.name.lower()
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, frozenset):
-        return "[" + ", ".join(sorted(value)) + "]"
-    if isinstance(value, dict):
-        return "{" + ", ".join(f"{key}: {value[key]}" for key in sorted(value)) + "}"
-    if isinstance(value, Retention):
-        return shown_retention(value)
-    return "unrestricted" if value is None else str(value)
-
-
-def shown_retention(kept: Retention) -> str:
-    """Months at least and at most, as a policy would say it."""
-    said = [f"at_least: {kept.at_least} months"] if kept.at_least else []
-    if kept.at_least and not kept.floor:
-        said.append("erasable: true")
-    elif kept.floor != kept.at_least:
-        said.append(f"not erased for {kept.floor} months")
-    if kept.at_most is not None:
-        said.append(f"at_most: {kept.at_most} months")
-    return "{" + ", ".join(said) + "}"
