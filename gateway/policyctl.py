@@ -144,8 +144,10 @@ def explain(  # noqa: PLR0913, PLR0917 - typer makes options of the arguments
     """Show what is decided for a sample, and which rule, line and clause decided it."""
     from gateway.policy.cases import Sample, decide_on  # noqa: PLC0415
     from gateway.policy.decide import PolicySet  # noqa: PLC0415
+    from gateway.policy.lint import check_retention  # noqa: PLC0415
 
     policies = PolicySet([_load(source) for source in _sources(policy)])
+    check_retention(policies.policies)
     whys = _whys(policies.policies)
     asked = Sample(
         role,

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -218,3 +221,22 @@ def test_a_policy_s_digest_and_records_do_not_change_where_it_says_nothing():
     """A decision without a retention has the one of before."""
     silent = replace(HIPAA, rules=tuple(r for r in HIPAA.rules if r.then.retain is None))
     assert kept(silent) == Retention()
+
+
+def test_policyctl_explains_how_long_and_which_policies_exclude_each_other(tmp_path):
+    """The months in words and as JSON; a set without a period is an invalid file, exit 2."""
+    short = tmp_path / "short.yaml"
+    short.write_text(text("short", "retain: {at_most: 1 year}"))
+    asked = ["-m", "gateway.policyctl", "explain", "--role", "clinician", "--purpose", "treatment"]
+
+    def explain(*more):
+        command = [sys.executable, *asked, *more]
+        return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+
+    told = explain("--policy", "hipaa")
+    assert "kept: {at_least: 72 months, erasable: true}" in told.stdout
+    shown = json.loads(explain("--policy", "hipaa", "-o", "json").stdout)
+    assert shown["request"]["retain"] == {"at_least": 72, "at_most": None, "not_erased": 0}
+    excluded = explain("--policy", "hipaa", "--policy", str(short))
+    assert (excluded.returncode, excluded.stdout) == (2, "")
+    assert f"{short}:10:1: no retention for clinician and treatment" in excluded.stderr
