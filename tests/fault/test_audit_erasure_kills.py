@@ -52,7 +52,21 @@ if WHAT == "start":
     upkeep.expire(ledger, Expirer(ledger))
     ledger.close()
     sys.exit()
-for name in ("commit",) if WHAT == "many" else ("begin", "commit", "before_cursor_execute"):
+wrote = []
+
+def writes(_connection, _cursor, statement, *_):
+    if statement.split(None, 1)[0].upper() in ("INSERT", "UPDATE", "DELETE"):
+        wrote.append(statement)
+
+def commits(*_):
+    if wrote:
+        wrote.clear()
+        dies()
+
+if WHAT == "many":  # only what is written counts: it reads each of many keys
+    event.listen(Engine, "before_cursor_execute", writes)
+    event.listen(Engine, "commit", commits)
+for name in () if WHAT == "many" else ("begin", "commit", "before_cursor_execute"):
     event.listen(Engine, name, dies)
 if WHAT in ("erase", "many"):
     erase(ledger, load_private(PEM.read_bytes()), Request(Subject("MRN 1"), "17(1)(a)"))
@@ -184,7 +198,7 @@ def check_completed(home, pem, step, most, people, requests):
 
 
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize("stride", [6, pytest.param(1, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("stride", [4, pytest.param(1, marks=pytest.mark.slow)])
 def test_killed_between_its_records_an_erasure_is_completed_by_the_next_start(tmp_path, stride):
     """At each commit of an erasure of two records all goes or nothing; nobody has to ask again.
 
@@ -200,7 +214,7 @@ def test_killed_between_its_records_an_erasure_is_completed_by_the_next_start(tm
         if not died:
             break
     every = {(0, True), (1, True), (2, True), (2, False)}
-    assert seen == every if stride == 1 else {(2, False)} < seen <= every
+    assert seen == every if stride == 1 else {(2, False)} <= seen <= every
 
 
 @pytest.mark.slow
@@ -209,7 +223,7 @@ def test_killed_between_two_whole_records_the_rest_of_4096_keys_goes(tmp_path):
     """The same at the format's own limit: the second record is made by the next start."""
     home, pem = filled_with_many(tmp_path, 100, 42)
     seen = []
-    for step in range(2, 8):
+    for step in range(2, 20):
         copy = replace(home, path=tmp_path / f"home-{step}")
         shutil.copytree(home.path, copy.path)
         seen.append(check_completed(copy, pem, step, MAX_ERASED, 100, 42))
