@@ -62,7 +62,7 @@ def opened(home, ledger):
     """Event, role, month of expiry and floor of each record; None where it does not open."""
     rows = []
     with ledger.reading() as reader:
-        for row in reader.rows_from(0):
+        for row in reader.rows(0):
             record = parse(row.body)
             header = record.header
             try:
@@ -122,7 +122,7 @@ def test_a_record_number_finds_its_request_and_stands_nowhere(tmp_path):
             found = look_up(reader, keys, one.home.private, blind.SUBJECT, "mrn 0042 7731")
             events = [parse(reader.row(index).body).header.event for index in found]
             assert events == ["intent", "outcome"]
-            for row in reader.rows_from(0):
+            for row in reader.rows(0):
                 whole = repr(open_entry(parse(row.body), keys, one.home.private))
                 assert NUMBER not in whole
         assert NUMBER not in repr(one.engine)
