@@ -9,6 +9,7 @@ import pytest
 from audit import blind
 from audit.errors import MissingError
 from audit.export import open_evidence
+from audit.ledger import Options
 from audit.record import parse
 from audit.retention import expire
 from audit.seal import open_entry
@@ -113,8 +114,7 @@ def test_a_ceiling_s_keys_go_when_it_is_reached_and_a_floor_s_stay(kept):
 
 def test_a_record_number_finds_its_request_and_stands_nowhere(tmp_path):
     """In the blind index, as a MAC: not before the model, in no record and in no file."""
-    with ward(tmp_path / "home") as one:
-        one.ledger._index = blind.BlindIndex(one.ledger._sealer.randomness)
+    with ward(tmp_path / "home", options=Options(index=True)) as one:
         answered(one, ask(Role.CLINICIAN))
         answered(one, ask(Role.CLINICIAN, record_numbers=(NUMBER,)))
         with one.ledger.reading() as reader:
