@@ -31,7 +31,7 @@ import rfc8785
 
 from audit.certification import Certification, certify
 from audit.checkpoint import VerifyingKey
-from audit.errors import LedgerError, MissingError, RecordError
+from audit.errors import LedgerError, MissingError, NothingChosenError, RecordError
 from audit.export import (
     CHECKPOINTS,
     FORMAT,
@@ -48,6 +48,7 @@ from audit.formats.outfile import private_file, whole_file, whole_folder
 from audit.formats.summed import Summing, Sums
 from audit.formats.view import Selection
 from audit.merkle import NodeReader, consistency_proof, inclusion_proof
+from audit.paging import Paged
 from audit.policytexts import PolicyTexts
 from audit.record import parse
 from audit.storage.place import Place
@@ -121,8 +122,27 @@ def export_bundle(  # noqa: PLR0913 - what an export may be asked for
         store.close()
 
 
+def write_bundle(
+    log: Paged,
+    out: IO[bytes],
+    *,
+    selection: Selection | None = None,
+    policies: Iterable[bytes] = (),
+) -> int:
+    """As ``export_bundle``, as a zip file into ``out``, which need not be one that can be rewound.
+
+    Raises:
+        RecordError, MissingError, FormatError: as ``export_bundle``.
+    """
+    if selection is not None and selection.needs_key:
+        raise RecordError("a bundle is chosen by what is readable")
+    with zipfile.ZipFile(out, "w") as archive:
+        sums = Sums(lambda name: _member(archive, name))
+        return _write(log, sums, PolicyTexts(policies), selection, None, lambda rows, _: rows)
+
+
 def _write(  # noqa: PLR0913, PLR0917 - what a bundle is made of
-    reader: Reader,
+    reader: Reader | Paged,
     sums: Sums,
     texts: PolicyTexts,
     selection: Selection | None,
@@ -138,7 +158,7 @@ def _write(  # noqa: PLR0913, PLR0917 - what a bundle is made of
     with sums.open(RECORDS) as file:
         written = _copy(rows, file, texts, _chosen(selection, newest[0], node))
     if not written.count and selection is not None:
-        raise MissingError("no record under the newest checkpoint is chosen")
+        raise NothingChosenError("no record under the newest checkpoint is chosen")
     notes = [note for _, note in heads]
     sums.write(CHECKPOINTS, json.dumps(notes, ensure_ascii=False).encode())
     sums.write(NEWEST, newest[1].encode())
@@ -154,7 +174,7 @@ def _write(  # noqa: PLR0913, PLR0917 - what a bundle is made of
     return written.count
 
 
-def _manifest(reader: Reader, sums: Sums, count: int, selection: Selection | None) -> bytes:
+def _manifest(reader: Reader | Paged, sums: Sums, count: int, selection: Selection | None) -> bytes:
     vkey = reader.fact("vkey").decode()
     manifest: dict[str, Any] = {
         "format": FORMAT if selection is None else PARTIAL,

@@ -3,26 +3,33 @@
 The order makes it whole: the record that names the keys is durable first and takes the subject's
 rows out of the index in its own transaction; then the keys are destroyed. Killed in between, the
 next opening of the ledger destroys them (replay). Proofs, leaves and other subjects' texts stay.
+An erasure of more keys than one record names leaves a plan beside the keys until it is done, so
+that one killed between its records is completed, too (``complete``).
 """
 
 from __future__ import annotations
 
+import json
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
 
 from audit import blind
 from audit.errors import RecordError
 from audit.ledger import Ledger, Unindex
 from audit.recipients import PrivateKey
 from audit.record import MAX_ERASED, Entry, expiry_month
-from audit.replay import ERASED, tag
+from audit.replay import ERASED, tag, tags_of
 from audit.retention import holds
 from audit.subjects import Holding, Search, Subject, bodies, index_keys
 
 REFUSED = "erasure.refused"
 GROUNDS = tuple(f"17(1)({letter})" for letter in "abcdef")
 LEGAL_CLAIMS, LEGAL_OBLIGATION = "17(3)(e)", "17(3)(b)"
+_BEGUN = "erasures-begun"
+_LEFT_AFTER = timedelta(days=1)  # a plan without a record: no run that is still at work
 _LEAST_SHOWN = 4
 _TAG_LENGTH = 16
 
@@ -138,6 +145,7 @@ def erase(ledger: Ledger, private: PrivateKey, request: Request) -> Done:
         LedgerError, KeyStoreError: not done, or not to the end: the next run completes it.
     """
     request.check()
+    complete(ledger)
     plans: list[Plan] = []
     records: list[int] = []
     keys = start = 0
@@ -148,8 +156,10 @@ def erase(ledger: Ledger, private: PrivateKey, request: Request) -> Done:
         plans.append(step)
         if not step.keys and not step.tokens:
             break
-        records += _record(ledger, request, step)
+        rid = secrets.token_hex(16)
+        records += _record(ledger, request, step, rid)
         keys += ledger.keys.destroy(step.keys)
+        _end(ledger, rid)
         start = step.size
     return Done(
         erased=tuple(index for each in plans for index in each.records),
@@ -161,13 +171,16 @@ def erase(ledger: Ledger, private: PrivateKey, request: Request) -> Done:
     )
 
 
-def _record(ledger: Ledger, request: Request, step: Plan) -> list[int]:
-    """Put an erasure on record, in as many records as its keys need. Names nobody."""
-    rid = secrets.token_hex(16)
+def _record(ledger: Ledger, request: Request, step: Plan, rid: str) -> list[int]:
+    """Put an erasure on record, in as many records as its keys need. Names nobody.
+
+    One after the other, so that the first is there where any is.
+    """
     tags = _padded([tag(key_id) for key_id in step.keys])
-    pieces = [tags[at : at + MAX_ERASED] for at in range(0, len(tags), MAX_ERASED)]
-    waiting = []
-    for number, piece in enumerate(pieces):
+    if len(tags) > MAX_ERASED:
+        _begin(ledger, rid, tags)
+    written = []
+    for number, piece in enumerate(_pieces(tags)):
         first = number == 0
         sealed = {
             "ground": request.ground,
@@ -179,8 +192,13 @@ def _record(ledger: Ledger, request: Request, step: Plan) -> list[int]:
         }
         features = {"role": "auditor", "erased": piece}
         unindex = Unindex(tokens=step.tokens) if first else None
-        waiting.append(ledger.submit(Entry(ERASED, rid, features, sealed), unindex=unindex))
-    return [future.result().index for future in waiting]
+        entry = Entry(ERASED, rid, features, sealed)
+        written.append(ledger.submit(entry, unindex=unindex).result().index)
+    return written
+
+
+def _pieces(tags: Sequence[str]) -> list[list[str]]:
+    return [list(tags[at : at + MAX_ERASED]) for at in range(0, len(tags), MAX_ERASED)]
 
 
 def _padded(tags: Sequence[str]) -> list[str]:
@@ -201,3 +219,55 @@ def _refused(ledger: Ledger, request: Request, step: Plan, refusal: Refusal) -> 
     entry = Entry(REFUSED, None, {"role": "auditor"}, sealed, texts, subject=subject)
     index = ledger.submit(entry).result().index
     return Done((), (), (), 0, step.unreadable, (index,), refusal)
+
+
+# --- one that needs several records (audit-format.md §11.8) -----------------------------------
+
+
+def complete(ledger: Ledger) -> int:
+    """Bring erasures to their end that were killed between their records; how many records it took.
+
+    A plan of which no record is durable is none: nothing was erased. It goes when it is a day old,
+    for a run may be about to write its first.
+
+    Raises:
+        LedgerError, KeyStoreError: not to the end: the next start goes on.
+    """
+    added = 0
+    for plan_of in _begun(ledger):
+        rid, tags = str(plan_of["rid"]), [str(each) for each in plan_of["erased"]]
+        with ledger.reading() as reader:
+            rows = reader.by_rid(rid)
+            told, first = tags_of(row.body for row in rows), rows[0].index if rows else None
+        if first is None:
+            if ledger.now - datetime.fromisoformat(str(plan_of["at"])) > _LEFT_AFTER:
+                _end(ledger, rid)
+            continue
+        for piece in _pieces([each for each in tags if each not in told]):
+            features = {"role": "system", "erased": piece}
+            ledger.submit(Entry(ERASED, rid, features, {"continues": first})).result()
+            added += 1
+        named = frozenset(tags)
+        ledger.keys.destroy([key_id for key_id in ledger.keys.ids() if tag(key_id) in named])
+        _end(ledger, rid)
+    return added
+
+
+def _begun(ledger: Ledger) -> list[dict[str, Any]]:
+    """The plans: the id of their records, when they were made, and all tags in their order."""
+    note = ledger.keys.note(_BEGUN)
+    found: list[dict[str, Any]] = json.loads(note) if note else []
+    return found
+
+
+def _begin(ledger: Ledger, rid: str, tags: Sequence[str]) -> None:
+    """Leave a plan. It tells no more than the records will: tags, in a store that is locked."""
+    plan_of = {"rid": rid, "at": ledger.now.isoformat(), "erased": tags}
+    ledger.keys.set_note(_BEGUN, json.dumps([*_begun(ledger), plan_of]).encode())
+
+
+def _end(ledger: Ledger, rid: str) -> None:
+    plans = _begun(ledger)
+    rest = [each for each in plans if each["rid"] != rid]
+    if len(rest) < len(plans):
+        ledger.keys.set_note(_BEGUN, json.dumps(rest).encode() if rest else None)

@@ -69,6 +69,12 @@ class MissingError(AuditError):
     code = "missing"
 
 
+class NothingChosenError(MissingError):
+    """No record is what was asked for."""
+
+    code = "nothing_chosen"
+
+
 # --- the site -----------------------------------------------------------------------------
 
 

@@ -7,7 +7,7 @@ here: they become LedgerError or MissingError, without their text.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -96,13 +96,14 @@ class Reader:
             raise FormatError(f"record {found[0]!r} is not what this log writes")
         return Row(*found)
 
-    def rows(self, start: int = 0) -> Iterator[Row]:
-        """The records from ``start`` on, in order, streamed."""
+    def rows(self, start: int = 0, at_once: int = 256) -> Generator[Row, None, None]:
+        """The records from ``start`` on, in order, streamed; the driver holds ``at_once``."""
         query = schema.SELECT_RECORDS.order_by(schema.records.c.idx)
         if start:
             query = query.where(schema.records.c.idx >= start)
-        for found in self._connection.execute(query.execution_options(yield_per=256)):
-            yield self._row(found)
+        with self._connection.execute(query.execution_options(yield_per=at_once)) as result:
+            for found in result:
+                yield self._row(found)
 
     def row(self, index: int) -> Row:
         found = self._connection.execute(schema.SELECT_ROW, {"index": index}).first()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import secrets
 import sys
 import time
 from collections.abc import AsyncIterator, Sequence
@@ -20,15 +19,17 @@ from audit.alerts import Watched
 from audit.auditorlist import load_registry
 from audit.errors import AuditError
 from audit.ledger import AUDITORS_FILE, Ledger, Options
+from audit.policytexts import texts_of
 from audit.retention import Expirer
 from gateway import __version__
+from gateway.api.auditor.desk import Desk
 from gateway.api.auth import AuthFailures
 from gateway.api.keyfile import KeyFile
 from gateway.api.metrics import Metrics
 from gateway.api.routes import create_api
 from gateway.api.services import Limits
-from gateway.clock import utc_now
-from gateway.domain import Clock, ModelCard, Usage
+from gateway.clock import new_id, utc_now
+from gateway.domain import Clock, ModelCard, Retention, Usage
 from gateway.engine.energy import Account, Energy, Meter, Rates
 from gateway.engine.registry import Registry
 from gateway.engine.tally import FILE as USAGE_FILE
@@ -45,7 +46,7 @@ from gateway.pii.site.detector import SiteDetector, check
 from gateway.pii.site.files import Knowledge, load_site
 from gateway.pipeline import Pipeline
 from gateway.policy.decide import PolicySet
-from gateway.policy.lint import check_vocabulary
+from gateway.policy.lint import check_retention, check_vocabulary
 from gateway.policy.load import SHIPPED, load_policy, shipped
 from gateway.policy.model import Policy
 from gateway.protect import Protector
@@ -61,7 +62,7 @@ from gateway.settings import (
 )
 from gateway.steps import Parts
 from gateway.upkeep import expire, expired, saved
-from gateway.watching import start_watch, thresholds
+from gateway.watching import limits, start_watch
 from gateway.web import pages
 
 log = structlog.get_logger()
@@ -70,21 +71,25 @@ _OWNER_KEY_BYTES = 32
 _KEYS_AHEAD = 256  # a request takes one and one for each person of its text
 
 
-def new_id() -> str:
-    """128 random bits, hex: the id of a receipt."""
-    return secrets.token_hex(16)
-
-
 def policies_in_force(settings: Settings, home: Path) -> PolicySet:
     """Load the policies that the settings name: the home's own before the shipped ones.
 
     Raises:
         SettingsError: there is none of this name.
-        PolicyFileError: one of them is not valid.
+        PolicyFileError: one of them is not valid, or they leave no retention.
     """
+    bounds = site_bounds(settings)
     own = sorted(path.stem for path in (home / POLICIES_DIR).glob("*.yaml"))
     available = [_policy(home, name) for name in own if name not in settings.policy.in_force]
-    return PolicySet([_policy(home, name) for name in settings.policy.in_force], available)
+    in_force = [_policy(home, name) for name in settings.policy.in_force]
+    check_retention(in_force, bounds)
+    return PolicySet(in_force, available, bounds)
+
+
+def site_bounds(settings: Settings) -> Retention:
+    """What the settings say of retention; policies can only narrow it."""
+    floor = settings.ledger.floor_months
+    return Retention(floor, settings.ledger.ceiling_months, floor)
 
 
 def _policy(home: Path, name: str) -> Policy:
@@ -214,7 +219,7 @@ def create_app(
         engine.flush()
 
     keys = KeyFile(home / API_KEYS_FILE, clock, revoked=forget)
-    watched = Watched(ledger, clock, thresholds(settings), settings.ledger.retain_months)
+    watched = Watched(ledger, clock, limits(settings, policies), settings.ledger.retain_months)
     record = Recorder(
         watched,
         clock,
@@ -261,14 +266,14 @@ def create_app(
             await engine.start()
             check_default(settings.engine.default_model, engine.models())
             expirer = Expirer(ledger)
-            await asyncio.to_thread(expire, expirer)
+            await asyncio.to_thread(expire, ledger, expirer)
             await record.boot(__version__, registry.digest)
         except GatewayError as error:
             log.error("gateway_not_started", code=error.code)  # noqa: TRY400 - for machines
             sys.stderr.write(f"gateway: {error.message}\n")  # for people: the library logs neither
             raise
         log.info("gateway_started", version=__version__, isolation=engine.isolation)
-        upkeep = [asyncio.create_task(task) for task in (saved(tally), expired(expirer))]
+        upkeep = [asyncio.create_task(task) for task in (saved(tally), expired(ledger, expirer))]
         watch = start_watch(settings, home, ledger, watched)
         try:
             yield
@@ -295,6 +300,7 @@ def create_app(
             request_s=settings.server.request_timeout_s,
         ),
         metrics=metrics,
+        desk=Desk(ledger, record, new_id, lambda: texts_of(home)),
         pages=pages(),
         lifespan=[running],
     )

@@ -149,6 +149,7 @@ class Ask:
     subject: str | None = field(repr=False, default=None)
     extra_policies: tuple[str, ...] = ()
     stream: bool = False
+    record_numbers: tuple[str, ...] = field(repr=False, default=())
 
 
 # --- detection and decision ---------------------------------------------------------------------
@@ -267,6 +268,37 @@ class ModelConstraints:
 
 
 @dataclass(frozen=True, slots=True)
+class Retention:
+    """How long a request's keys live, in months: from ``at_least`` to ``at_most`` (None: no end).
+
+    ``floor``: how long of ``at_least`` a request to erase is refused, too.
+    """
+
+    at_least: int = 0
+    at_most: int | None = None
+    floor: int = 0
+
+    def join(self, other: Retention) -> Retention:
+        """The intersection: the greatest floors and the smallest ceiling."""
+        ends = [end for end in (self.at_most, other.at_most) if end is not None]
+        return Retention(
+            max(self.at_least, other.at_least),
+            min(ends, default=None),
+            max(self.floor, other.floor),
+        )
+
+    @property
+    def empty(self) -> bool:
+        """Whether no period is long enough and short enough."""
+        return self.at_most is not None and self.at_least > self.at_most
+
+    def months(self, preferred: int) -> int:
+        """The period nearest to the preferred one. Where there is none, what must be is kept."""
+        most = preferred if self.at_most is None else min(preferred, self.at_most)
+        return max(most, self.at_least)
+
+
+@dataclass(frozen=True, slots=True)
 class Decision:
     """``rulings[i]`` is for ``findings[i]``. ``denied`` non-empty: the request stops here."""
 
@@ -277,6 +309,7 @@ class Decision:
     restore_tools: frozenset[str] = frozenset()
     obligations: tuple[str, ...] = ()
     citations: tuple[Citation, ...] = ()
+    retention: Retention = Retention()
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,6 +23,7 @@ from gateway.domain import (
     ModelCard,
     PolicyRef,
     Prompt,
+    Retention,
     Route,
     Usage,
     Verdict,
@@ -163,7 +164,14 @@ def explanation(
         "request": [cited(c) for c in decision.citations],
         "stages": {s.stage: s.action for s in decision.stages},
         "obligations": list(decision.obligations),
+        **retained(decision.retention),
     }
+
+
+def retained(kept: Retention) -> dict[str, object]:
+    """What policy and site ask of retention, in months; nothing where they ask for nothing."""
+    bounds = {"at_least": kept.at_least, "at_most": kept.at_most, "floor": kept.floor}
+    return {} if kept == Retention() else {"retain": bounds}
 
 
 def cited(citation: Citation) -> dict[str, object]:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from gateway.domain import Band, Category, Decoding, Purpose, Role
+from gateway.domain import Band, Category, Decoding, Purpose, Retention, Role
 from gateway.errors import PolicyFileError
 
 if TYPE_CHECKING:
@@ -144,8 +144,10 @@ def explain(  # noqa: PLR0913, PLR0917 - typer makes options of the arguments
     """Show what is decided for a sample, and which rule, line and clause decided it."""
     from gateway.policy.cases import Sample, decide_on  # noqa: PLC0415
     from gateway.policy.decide import PolicySet  # noqa: PLC0415
+    from gateway.policy.lint import check_retention  # noqa: PLC0415
 
     policies = PolicySet([_load(source) for source in _sources(policy)])
+    check_retention(policies.policies)
     whys = _whys(policies.policies)
     asked = Sample(
         role,
@@ -270,6 +272,7 @@ def _explained(decision: Decision, whys: dict[tuple[str, str], str]) -> dict[str
         "decoding": decision.constraints.decoding.value,
         "restore_tools": sorted(decision.restore_tools),
         "obligations": list(decision.obligations),
+        "retain": _retained(decision.retention),
         "because": [_cited(each, whys) for each in decision.citations],
     }
 
@@ -294,7 +297,14 @@ def _summary(decision: Decision) -> str:
     where = "any zone" if zones is None else "zone " + ", ".join(sorted(zones))
     held = decision.constraints.decoding
     answers = "" if held is Decoding.FREE else f"; answers: {held.value}"
-    return f"permitted; {where}{answers}; stages: {stages}"
+    from gateway.policy.shown import shown  # noqa: PLC0415 - a fast start
+
+    kept = "" if decision.retention == Retention() else f"; kept: {shown(decision.retention)}"
+    return f"permitted; {where}{answers}{kept}; stages: {stages}"
+
+
+def _retained(kept: Retention) -> dict[str, int | None]:
+    return {"at_least": kept.at_least, "at_most": kept.at_most, "not_erased": kept.floor}
 
 
 def _because(citations: Sequence[Citation], whys: dict[tuple[str, str], str]) -> list[str]:

@@ -13,7 +13,7 @@ from collections import OrderedDict, deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Generic, TypeVar
+from typing import Generic, TypedDict, TypeVar
 
 from audit.alerts import Log
 from audit.errors import AuditError
@@ -21,7 +21,7 @@ from audit.landing import Landing
 from audit.ledger import StoredRecord
 from audit.record import Entry
 from gateway import evidence, receipts
-from gateway.case import Case
+from gateway.case import UNDECIDED, Case
 from gateway.domain import Clock, Principal, Role
 from gateway.errors import GatewayError, LedgerUnavailableError, NotFoundError, RequestError
 from gateway.evidence import Ended
@@ -42,7 +42,9 @@ class Site:
     """What is the same in every record of a gateway.
 
     ``owner_key`` (on disk) ties a receipt's id to its owner without the ledger naming either.
-    ``isolation`` tells the wall around the engine, as its children report it.
+    ``isolation`` tells the wall around the engine, as its children report it. ``retain_months``:
+    how long a record is kept where policy lets the site choose; ``floor_months`` is for records
+    without a request (for those with one it is among the bounds of the ``PolicySet``).
     """
 
     detector_digest: str
@@ -68,6 +70,13 @@ class Complaint:
     subject: str | None = field(repr=False, default=None)
 
 
+class _Kept(TypedDict):
+    """How long a record is kept, and for how long of it erasure is refused."""
+
+    retain_months: int
+    floor_months: int
+
+
 class Recorder:
     """Writes intents and outcomes. For one event loop."""
 
@@ -77,7 +86,9 @@ class Recorder:
         self._site = site
         self._explanations: _Recent[Mapping[str, object]] = _Recent()
         self._subjects: _Recent[str] = _Recent()
+        self._kept: _Recent[_Kept] = _Recent()
         self._gone: deque[tuple[Case, datetime]] = deque()
+        self._own = _Kept(retain_months=site.retain_months, floor_months=site.floor_months)
 
     # --- the records of a request -------------------------------------------------------------
 
@@ -120,8 +131,8 @@ class Recorder:
             committed={"prompt.original": evidence.transcript(case.ask.prompt)},
             values=evidence.values(protected.mapping),
             subject=case.ask.subject,
-            retain_months=self._site.retain_months,
-            floor_months=self._site.floor_months,
+            identifiers=case.ask.record_numbers,
+            **self._keeping(case),
             deadline=case.began + timedelta(seconds=2 * self._site.deadline_s),
         )
 
@@ -204,9 +215,23 @@ class Recorder:
             },
             texts=evidence.answers(case.answers()),
             subject=case.ask.subject,
-            retain_months=self._site.retain_months,
-            floor_months=self._site.floor_months,
+            identifiers=case.ask.record_numbers,
+            **self._keeping(case),
         )
+
+    def _keeping(self, case: Case) -> _Kept:
+        """How long policy keeps the records of a request, and what is reported of it later.
+
+        What was not decided (nothing was admitted, a tripwire) is kept as if it spoke of all
+        that policy knows: the strictest.
+        """
+        ask, kept = case.ask, case.protected.decision.retention
+        if case.protected is UNDECIDED:
+            kept = case.policies.retention(ask.principal.role, ask.purpose)
+        months = kept.months(self._site.retain_months)
+        keeping = _Kept(retain_months=months, floor_months=kept.floor)
+        self._kept.keep(case.rid, keeping)
+        return keeping
 
     def _features(self, case: Case) -> dict[str, object]:
         protected, model = case.protected, case.route.model if case.route else None
@@ -249,8 +274,7 @@ class Recorder:
                 receipt_id=rid,
                 features=features,
                 sealed=sealed,
-                retain_months=self._site.retain_months,
-                floor_months=self._site.floor_months,
+                **self._own,
             )
         )
 
@@ -351,8 +375,7 @@ class Recorder:
                 },
                 texts={name: text for name, text in texts.items() if text is not None},
                 subject=complaint.subject or self._subjects.get(rid),
-                retain_months=self._site.retain_months,
-                floor_months=self._site.floor_months,
+                **(self._kept.get(rid) or self._own),
             )
         )
 

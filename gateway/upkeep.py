@@ -6,7 +6,9 @@ import asyncio
 
 import structlog
 
+from audit.erase import complete
 from audit.errors import AuditError
+from audit.ledger import Ledger
 from audit.retention import Expirer
 from gateway.engine.tally import SAVE_S, Tally
 
@@ -22,20 +24,26 @@ async def saved(tally: Tally) -> None:
         await asyncio.to_thread(tally.save)
 
 
-async def expired(expirer: Expirer) -> None:
+async def expired(ledger: Ledger, expirer: Expirer) -> None:
     """Destroy the keys of past months once a day."""
     while True:
         await asyncio.sleep(_EXPIRY_S)
-        await asyncio.to_thread(expire, expirer)
+        await asyncio.to_thread(expire, ledger, expirer)
 
 
-def expire(expirer: Expirer) -> None:
-    """Destroy the keys of past months; what fails is tried again a day later."""
+def expire(ledger: Ledger, expirer: Expirer) -> None:
+    """Complete erasures that were killed, then destroy the keys of past months.
+
+    What fails is tried again a day later.
+    """
     try:
+        completed = complete(ledger)
         done = expirer.run()
     except AuditError as error:
         log.error("expiry_failed", code=error.code)  # noqa: TRY400 - for machines
         return
+    if completed:
+        log.info("erasure_completed", count=completed)
     if done is None:
         log.warning("expiry_awaits_a_person", code="clock_jumped")
     elif done.waiting:

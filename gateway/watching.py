@@ -3,31 +3,53 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable
 from pathlib import Path
 
 import structlog
 
-from audit.alerts import Thresholds, Watched
+from audit.alerts import Cause, Limits, SetBy, Thresholds, Watched
 from audit.errors import AuditError
 from audit.ledger import Ledger
 from audit.storage.place import place_of
 from audit.store import LedgerStore
 from audit.watch import FileSink, Forwarder, Rounds, Sink, SyslogSink
+from gateway.domain import Citation, Role
+from gateway.policy.decide import PolicySet
+from gateway.policy.model import ALERTS
+from gateway.policy.thresholds import thresholds
 from gateway.settings import Settings
 
 log = structlog.get_logger()
 
 OPEN_INTENTS_S = 60.0
+_CAUSES = dict(zip(ALERTS, Cause, strict=True))
 
 
-def thresholds(settings: Settings) -> Thresholds:
-    watch = settings.watch
+def limits(settings: Settings, policies: PolicySet) -> Limits:
+    """The thresholds of each role: policy's, and the settings' where no policy sets one.
+
+    A role that a record does not name has those that policies set whoever asks.
+    """
+    of_all = _of_role(settings, policies, None)
+    return Limits(of_all, {role.value: _of_role(settings, policies, role) for role in Role})
+
+
+def _of_role(settings: Settings, policies: PolicySet, role: Role | None) -> Thresholds:
+    watch, said = settings.watch, thresholds(policies.policies, role)
+    numbers = {name: said[name].most if name in said else getattr(watch, name) for name in ALERTS}
     return Thresholds(
-        subjects=watch.subjects_per_day,
-        denials=watch.denials_per_day,
-        break_glass=watch.break_glass_per_day,
-        open_intents=watch.open_intents,
+        subjects=numbers["subjects_per_day"],
+        denials=numbers["denials_per_day"],
+        break_glass=numbers["break_glass_per_day"],
+        open_intents=numbers["open_intents"],
+        by={_CAUSES[name]: _rules(each.by) for name, each in said.items()},
     )
+
+
+def _rules(by: Iterable[Citation]) -> tuple[SetBy, ...]:
+    cited = sorted(by, key=lambda each: (each.policy, each.line))
+    return tuple(SetBy(f"{c.policy}/{c.rule}", f"{c.file}:{c.line}", c.clause) for c in cited)
 
 
 def start_watch(settings: Settings, home: Path, ledger: Ledger, watched: Watched) -> Rounds:

@@ -212,11 +212,12 @@ def ward(
     engine: EchoEngine | None = None,
     words: Mapping[str, str] = NAMES,
     guards: Mapping[str, Guard] = GUARDS,
+    options: Options = Options(),  # noqa: B008 - frozen
 ) -> Iterator[Ward]:
     engine = engine or EchoEngine()
     home = auditkit.make_home(folder)
     numbers = itertools.count(1)
-    with home.ledger(Options()) as ledger, ThreadPoolExecutor(1) as pool:
+    with home.ledger(options) as ledger, ThreadPoolExecutor(1) as pool:
         site = Site(
             detector_digest="ab" * 32,
             categories_digest="cd" * 32,

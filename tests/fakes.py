@@ -17,6 +17,7 @@ from pathlib import Path
 from litestar.handlers import HTTPRouteHandler
 
 from gateway import errors
+from gateway.api.auditor.desk import Desk
 from gateway.api.auth import AuthFailures
 from gateway.api.keyfile import Grant, IssuedKey, KeyFile, issue_key
 from gateway.api.metrics import Metrics
@@ -168,9 +169,13 @@ class House:
         *,
         pages: Sequence[HTTPRouteHandler] = (),
         pipeline: Pipeline | None = None,
+        desk: Desk | None = None,
         **limits: float,
     ) -> None:
-        """``pipeline``: a real one, over an engine in memory (``tests/echo.py``)."""
+        """``pipeline``: a real one, over an engine in memory (``tests/echo.py``).
+
+        ``desk``: where auditors read a real ledger.
+        """
         self.path = path
         self.now = NOW
         self.pipeline = pipeline or PipelineInMemory()
@@ -190,6 +195,7 @@ class House:
             self._ready,
             limits=Limits(**limits),
             metrics=self.metrics,
+            desk=desk,
             pages=pages,
         )
 

@@ -9,7 +9,7 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -57,13 +57,22 @@ def write_parquet(out: Path, found: Iterable[View]) -> int:
     Raises:
         LedgerError: ``out`` exists or cannot be written. Nothing of its name is left then.
     """
+    try:
+        with whole_file(out) as file:
+            return write_rows(file, found)
+    except OSError:
+        raise LedgerError("the export cannot be written") from None
+
+
+def write_rows(file: IO[bytes], found: Iterable[View]) -> int:
+    """As ``write_parquet``, into a file that need not be one that can be rewound."""
     count = 0
     try:
-        with whole_file(out) as file, pq.ParquetWriter(file, SCHEMA, compression="zstd") as writer:
+        with pq.ParquetWriter(file, SCHEMA, compression="zstd") as writer:
             for group in _groups(found):
                 writer.write_batch(pa.RecordBatch.from_pylist(group, schema=SCHEMA))
                 count += len(group)
-    except (OSError, pa.ArrowInvalid):
+    except pa.ArrowInvalid:
         raise LedgerError("the export cannot be written") from None
     return count
 

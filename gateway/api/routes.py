@@ -13,6 +13,7 @@ from litestar.di import Provide
 from litestar.response import Response
 
 from gateway.api import deidentify, embeddings, health, legacy, openai, receipts, responses
+from gateway.api.auditor.routes import auditor_router
 from gateway.api.auth import AuthFailures, require_key
 from gateway.api.metrics import OTHER, Metrics
 from gateway.api.problems import exception_handler
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from litestar.connection import Request
     from litestar.types import ControllerRouterHandler, Message, Scope
 
+    from gateway.api.auditor.desk import Desk
     from gateway.api.keyfile import KeyFile, Refusal
     from gateway.pipeline import Pipeline
 
@@ -47,10 +49,13 @@ def create_api(  # noqa: PLR0913 - the parts of an application, named one by one
     *,
     limits: Limits | None = None,
     metrics: Metrics | None = None,
+    desk: Desk | None = None,
     pages: Sequence[ControllerRouterHandler] = (),
     lifespan: Sequence[Callable[[Litestar], Any]] = (),
 ) -> Litestar:
     """Return the application. ``pages`` are handlers served without a key (the console).
+
+    ``desk``: where auditors read the log; without one there is no ``/audit/v1``.
 
     While it runs it puts ``failures`` on record once a minute, and once more at its end.
     """
@@ -62,9 +67,12 @@ def create_api(  # noqa: PLR0913 - the parts of an application, named one by one
         failures.note(reason)
         metrics.refused(reason)
 
+    guard = require_key(keys, refused)
+    auditing = [auditor_router(guard, pipeline, desk)] if desk else []
+    serving = [_serving(desk)] if desk else []
     v1 = Router(
         "/v1",
-        guards=[require_key(keys, refused)],
+        guards=[guard],
         route_handlers=[
             openai.chat,
             legacy.complete,
@@ -78,15 +86,16 @@ def create_api(  # noqa: PLR0913 - the parts of an application, named one by one
         ],
     )
     return Litestar(
-        route_handlers=[v1, health.live, health.ready, health.metrics, *pages],
+        route_handlers=[v1, *auditing, health.live, health.ready, health.metrics, *pages],
         dependencies={"services": Provide(lambda: services, sync_to_thread=False)},
         exception_handlers={
             ClientGoneError: _gone,
             Exception: exception_handler(metrics.failed),
         },
         before_send=[_finish_headers(metrics)],
-        # Left in reverse: the last failures go on record before the ledger of the others closes.
-        lifespan=[*lifespan, _recording(failures)],
+        # Left in reverse: the last failures go on record before the ledger of the others closes,
+        # and nobody reads it any more.
+        lifespan=[*lifespan, *serving, _recording(failures)],
         request_max_body_size=limits.body_bytes,
         # Nothing of a request may reach a log, and the default documentation pages load scripts
         # from elsewhere.
@@ -115,6 +124,17 @@ def _finish_headers(metrics: Metrics) -> Callable[[Message, Scope], Any]:
 
 def _gone(_request: Request[Any, Any, Any], _error: Exception) -> Response[bytes]:
     return Response(b"", status_code=_CLIENT_CLOSED_REQUEST)
+
+
+def _serving(desk: Desk) -> Callable[[Litestar], Any]:
+    @asynccontextmanager
+    async def running(_app: Litestar) -> AsyncIterator[None]:
+        try:
+            yield
+        finally:
+            await asyncio.to_thread(desk.close)
+
+    return running
 
 
 def _recording(failures: AuthFailures) -> Callable[[Litestar], Any]:

@@ -114,5 +114,6 @@ async def to_ask(
         model=None if body.model == AUTO else body.model,
         matter=metadata.matter,
         subject=metadata.subject,
+        record_numbers=metadata.numbers,
         stream=stream,
     )

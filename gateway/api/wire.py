@@ -18,9 +18,11 @@ from gateway.errors import RequestError, UnsupportedParameterError
 
 MAX_ANSWERS = 16
 MAX_BIASES = 300
+MAX_RECORD_NUMBERS = 16
 _MAX_STOPS = 4
 
 Tokens = Annotated[int, Meta(ge=1, le=2**31 - 1)]
+RecordNumber = Annotated[str, Meta(min_length=1, max_length=64)]
 ShortText = Annotated[str, Meta(min_length=1, max_length=256)]
 ToolName = Annotated[str, Meta(pattern=r"\A[A-Za-z0-9_-]{1,64}\Z")]
 ModelName = Annotated[str, Meta(max_length=256)]
@@ -68,10 +70,22 @@ class PurposeMetadata(Wire, frozen=True):
 
 
 class Metadata(PurposeMetadata, frozen=True):
-    """The three keys that mean something here. OpenAI stores others; nothing is stored here."""
+    """The four keys that mean something here. OpenAI stores others; nothing is stored here.
+
+    ``record_numbers``: by which an auditor finds the records of the request, and nobody else.
+    """
 
     matter: ShortText | None = None
     subject: ShortText | None = None
+    record_numbers: (
+        RecordNumber | Annotated[list[RecordNumber], Meta(max_length=MAX_RECORD_NUMBERS)] | None
+    ) = None
+
+    @property
+    def numbers(self) -> tuple[str, ...]:
+        """The record numbers, each once. SDKs whose metadata holds text only send one as text."""
+        given = self.record_numbers or ()
+        return (given,) if isinstance(given, str) else tuple(dict.fromkeys(given))
 
 
 class AskBody(Wire, frozen=True, kw_only=True):

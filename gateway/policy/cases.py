@@ -26,9 +26,11 @@ from gateway.domain import (
     Operator,
     Principal,
     Purpose,
+    Retention,
     Role,
 )
 from gateway.policy.decide import PolicySet, decide
+from gateway.policy.keeping import alerts, retention
 from gateway.policy.load import parse, read_bytes
 from gateway.policy.model import (
     BANDS,
@@ -40,6 +42,8 @@ from gateway.policy.model import (
     STAGES,
 )
 from gateway.policy.read import ENTITY, NAME
+from gateway.policy.shown import shown
+from gateway.policy.thresholds import thresholds
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -62,6 +66,8 @@ EXPECT_KEYS = (
     "zones",
     "obligations",
     "decoding",
+    "retain",
+    "alert",
 )
 
 _RULE = re.compile(rf"{NAME.pattern}|{SILENCE}")
@@ -83,6 +89,8 @@ class Expectation:
     zones: frozenset[str] | None = None
     obligations: frozenset[str] | None = None
     decoding: Decoding | None = None
+    retain: Retention | None = None
+    alerts: Mapping[str, int] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,6 +214,8 @@ def _expectation(node: Node) -> Expectation:
         if "obligations" in keys
         else None,
         decoding=keys["decoding"].choice("decoding", _DECODING) if "decoding" in keys else None,
+        retain=retention(keys["retain"]) if "retain" in keys else None,
+        alerts=dict(alerts(keys["alert"])) if "alert" in keys else None,
     )
 
 
@@ -226,7 +236,9 @@ def evaluate(policy: Policy, cases: tuple[Case, ...]) -> Iterator[Result]:
         for each in case.samples(bands):
             decision = decide_on(policies, each)
             cited = frozenset(citation.rule for citation in deciding_citations(decision))
-            yield Result(case, each, tuple(_faults(case.expect, decision, cited)), cited)
+            limits = {n: t.most for n, t in thresholds([policy], each.role).items()}
+            faults = tuple(_faults(case.expect, decision, cited, limits))
+            yield Result(case, each, faults, cited)
 
 
 _SCORES = MappingProxyType({Band.LOW: 0.0, Band.MEDIUM: MEDIUM_FROM, Band.HIGH: HIGH_FROM})
@@ -261,7 +273,9 @@ def deciding_citations(decision: Decision) -> tuple[Citation, ...]:
     )
 
 
-def _faults(expect: Expectation, decision: Decision, cited: frozenset[str]) -> Iterator[str]:
+def _faults(
+    expect: Expectation, decision: Decision, cited: frozenset[str], limits: Mapping[str, int]
+) -> Iterator[str]:
     ruling = decision.rulings[0] if decision.rulings else None
     stages = {stage.stage: stage.action for stage in decision.stages}
     if expect.rule is not None and expect.rule not in cited:
@@ -272,6 +286,8 @@ def _faults(expect: Expectation, decision: Decision, cited: frozenset[str]) -> I
         ("zones", expect.zones, decision.constraints.zones),
         ("obligations", expect.obligations, frozenset(decision.obligations)),
         ("decoding", expect.decoding, decision.constraints.decoding),
+        ("retain", expect.retain, decision.retention),
+        ("alert", expect.alerts, limits),
     ]
     if ruling is not None:
         pairs.append(("operator", expect.operator, ruling.operator))
@@ -279,16 +295,3 @@ def _faults(expect: Expectation, decision: Decision, cited: frozenset[str]) -> I
     for name, wanted, got in pairs:
         if wanted is not None and wanted != got:
             yield f"{name} is {shown(got)}, not {shown(wanted)}"
-
-
-def shown(value: object) -> str:
-    """A value of a decision in the words of the policy language."""
-    if isinstance(value, Operator):
-        return value.name.lower()
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, frozenset):
-        return "[" + ", ".join(sorted(value)) + "]"
-    if isinstance(value, dict):
-        return "{" + ", ".join(f"{key}: {value[key]}" for key in sorted(value)) + "}"
-    return "unrestricted" if value is None else str(value)

@@ -24,14 +24,14 @@ from gateway.domain import (
     band_of,
 )
 from gateway.errors import PolicyUnavailableError, RequestError
-from gateway.policy.model import Action, Kind, Policy, digest_of
+from gateway.policy.model import UNBOUNDED, Action, Kind, Policy, digest_of
 from gateway.policy.rows import RESTORED, WITHHELD, Cell, Graded, Row, row_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from datetime import datetime
 
-    from gateway.domain import Category, Finding, Principal
+    from gateway.domain import Category, Finding, Principal, Retention
 
 _LANGUAGE = "docs/spec/policy-language.md"
 _BLOCK = Operator.BLOCK
@@ -114,12 +114,21 @@ def _alike(ruling: Ruling) -> Rulings:
 class PolicySet:
     """Policies in force. Immutable to the eye; the order they are given in does not matter.
 
-    ``available`` holds policies that a request may add by name (``plus``).
+    ``available`` holds policies that a request may add by name (``plus``). ``bounds``: what the
+    site's settings say of retention, which is joined to what policies say.
     """
 
-    __slots__ = ("_available", "_categories", "_days", "_policies", "_refs", "_table", "digest")
+    __slots__ = (
+        *("_available", "_categories", "_days", "_policies", "_refs", "_table"),
+        *("bounds", "digest"),
+    )
 
-    def __init__(self, policies: Iterable[Policy], available: Iterable[Policy] = ()) -> None:
+    def __init__(
+        self,
+        policies: Iterable[Policy],
+        available: Iterable[Policy] = (),
+        bounds: Retention = UNBOUNDED,
+    ) -> None:
         unique = {policy.ref: policy for policy in policies}
         self._refs = tuple(sorted(unique, key=lambda ref: (ref.name, ref.version, ref.digest)))
         self._policies = tuple(unique[ref] for ref in self._refs)
@@ -129,6 +138,7 @@ class PolicySet:
         self._categories = frozenset().union(
             *(rule.when.categories or () for each in self._policies for rule in each.rules)
         )
+        self.bounds = bounds
         self.digest = digest_of(self._refs)
 
     @property
@@ -157,7 +167,7 @@ class PolicySet:
             raise RequestError("This policy is not known here.", param="policy")
         if not any(policy.kind is Kind.BASE for policy in self._policies):
             return self
-        return PolicySet((*self._policies, *added), self._available)
+        return PolicySet((*self._policies, *added), self._available, self.bounds)
 
     def check_in_force(self, now: datetime) -> None:
         """Check the dates of every policy against ``now`` (timezone-aware).
@@ -181,12 +191,20 @@ class PolicySet:
             if len(self._table) >= _MOST_TABLES:
                 self._table.clear()
             # Two threads may both compile it: the rows are equal, and either may stay.
-            row = self._table[key] = _compile(self._policies, *key)
+            row = self._table[key] = _compile(self._policies, *key, self.bounds)
         return row
+
+    def retention(self, role: Role, purpose: Purpose) -> Retention:
+        """How long to keep what was not decided on: it may speak of every category."""
+        return self.compiled(role, purpose, self._categories).request.retention
 
 
 def _compile(
-    policies: Sequence[Policy], role: Role, purpose: Purpose, categories: frozenset[Category]
+    policies: Sequence[Policy],
+    role: Role,
+    purpose: Purpose,
+    categories: frozenset[Category],
+    bounds: Retention,
 ) -> _Compiled:
     row = _NOTHING
     if any(policy.kind is Kind.BASE for policy in policies):
@@ -202,6 +220,7 @@ def _compile(
         restore_tools=row.tools or frozenset(),
         obligations=tuple(sorted(row.obligations)),
         citations=_sorted(row.by),
+        retention=row.retention.join(bounds),
     )
     return _Compiled(row, request)
 
@@ -248,10 +267,15 @@ def admit(
     """Decide on the request before its text is looked at: ``decide`` without findings.
 
     Raises:
-        PolicyUnavailableError: a policy in force has expired or has not taken effect.
+        PolicyUnavailableError: a policy in force has expired or has not taken effect, or what
+            they say of retention leaves no period.
     """
     policies.check_in_force(now)
     request = policies.compiled(principal.role, purpose, categories).request
+    if request.retention.empty:
+        raise PolicyUnavailableError(
+            "The policies in force ask for retentions that exclude others."
+        )
     if purpose not in principal.purposes:
         return replace(request, denied=(*request.denied, NOT_GRANTED))
     return request
@@ -272,8 +296,7 @@ def decide(  # noqa: PLR0913 - what there is to know of a request, all by keywor
     nowhere less protective. A finding that is ruled ``BLOCK`` denies the request, with that
     ruling's citations.
 
-    Raises:
-        PolicyUnavailableError: a policy in force has expired or has not taken effect.
+    Raises: as ``admit``.
     """
     request = admit(policies, principal=principal, purpose=purpose, now=now, categories=categories)
     row = policies.compiled(principal.role, purpose, categories)
@@ -295,4 +318,5 @@ def decide(  # noqa: PLR0913 - what there is to know of a request, all by keywor
         request.restore_tools,
         request.obligations,
         request.citations,
+        request.retention,
     )

@@ -1,20 +1,21 @@
-"""Checks of a policy: its detector's vocabulary, that certainty protects more, shifted dates."""
+"""Checks of a policy: its detector's vocabulary, certainty that protects more, dates, periods."""
 
 from __future__ import annotations
 
 import difflib
+from functools import reduce
 from itertools import pairwise, product
 from typing import TYPE_CHECKING
 
-from gateway.domain import Band, Operator, Purpose, Role
+from gateway.domain import Band, Operator, Purpose, Retention, Role
 from gateway.errors import PolicyFileError
-from gateway.policy.model import Kind
+from gateway.policy.model import UNBOUNDED, Kind
 from gateway.policy.rows import row_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
-    from gateway.policy.model import Policy
+    from gateway.policy.model import Policy, Rule
     from gateway.policy.rows import Cell, Row
 
 
@@ -108,3 +109,44 @@ def _cell(row: Row, value: tuple[str, Band], other: str | None) -> Cell:
         if each.value == value and other in each.types:
             cell = cell.join(each.cell)
     return cell
+
+
+def check_retention(policies: Sequence[Policy], bounds: Retention = UNBOUNDED) -> None:
+    """Check that policies, and the site's own bounds, leave a period to keep every request.
+
+    For each role and purpose all data categories are taken together: with more of them, periods
+    only get narrower.
+
+    Raises:
+        PolicyFileError: at the rule whose ceiling or floor excludes what others say.
+    """
+    said = [(each, rule) for each in policies for rule in each.rules if rule.then.retain]
+    for role, purpose in product(Role, Purpose) if said else ():
+        covering = [
+            (policy, rule, rule.then.retain)
+            for policy, rule in said
+            if rule.then.retain
+            and rule.when.covers(role, purpose, rule.when.categories or frozenset())
+        ]
+        kept = reduce(Retention.join, (each for _, _, each in covering), bounds)
+        if kept.empty:
+            raise _excluded(covering, kept, f"{role.value} and {purpose.value}")
+
+
+def _excluded(
+    said: Sequence[tuple[Policy, Rule, Retention]], kept: Retention, whom: str
+) -> PolicyFileError:
+    """The fault, at a rule that sets the ceiling or, where the site does, at one with the floor."""
+    most = [(p, r) for p, r, each in said if each.at_most == kept.at_most]
+    least = [(p, r) for p, r, each in said if each.at_least == kept.at_least]
+    policy, rule = (most or least)[0]
+    return PolicyFileError(
+        f"no retention for {whom}: {kept.at_least} months at least "
+        f"({_named(least) or 'ledger.floor_months'}), {kept.at_most} at most "
+        f"({_named(most) or 'ledger.ceiling_months'}); change one of them",
+        where=f"{policy.file}:{rule.line}:1",
+    )
+
+
+def _named(found: Sequence[tuple[Policy, Rule]]) -> str:
+    return ", ".join(f"{policy.name}/{rule.id}" for policy, rule in found)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gateway.errors import PolicyFileError
-from gateway.policy.lint import check_bands, check_shifted_dates
+from gateway.policy.lint import check_bands, check_retention, check_shifted_dates
 from gateway.policy.read import read_policy
 from gateway.yamlfile import read as yaml
 from gateway.yamlfile.read import MAX_BYTES
@@ -47,6 +47,7 @@ def parse_policy(data: bytes, *, file: str) -> Policy:
     policy = read_policy(parse(data, file=file), digest=hashlib.sha256(data).hexdigest())
     check_bands(policy)
     check_shifted_dates(policy)
+    check_retention([policy])
     return policy
 
 

@@ -16,7 +16,17 @@ from enum import IntEnum, StrEnum
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from gateway.domain import Band, Category, Citation, Decoding, Operator, PolicyRef, Purpose, Role
+from gateway.domain import (
+    Band,
+    Category,
+    Citation,
+    Decoding,
+    Operator,
+    PolicyRef,
+    Purpose,
+    Retention,
+    Role,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -67,6 +77,12 @@ STAGES: Mapping[str, tuple[Action, ...]] = MappingProxyType(
 )
 """The guards a policy may require, each with the actions that make sense on its side."""
 
+UNBOUNDED = Retention()
+"""What policies that say nothing of retention ask for."""
+
+ALERTS = ("subjects_per_day", "denials_per_day", "break_glass_per_day", "open_intents")
+"""What a policy may set a threshold of, by the names that the settings' ``[watch]`` has."""
+
 
 @dataclass(frozen=True, slots=True)
 class When:
@@ -94,7 +110,8 @@ class When:
 class Then:
     """The effects. Absent ones say nothing; ``permit`` and ``restore`` are the only ones that open.
 
-    ``zones`` and ``restore_tools`` are ``None`` when the rule does not speak of them.
+    ``zones``, ``restore_tools`` and ``retain`` are ``None`` when the rule does not speak of them.
+    ``alerts``: pairs of one of ``ALERTS`` and a threshold of at least 1.
     """
 
     permit: bool = False
@@ -107,6 +124,8 @@ class Then:
     zones: frozenset[str] | None = None
     obligations: frozenset[str] = frozenset()
     decoding: Decoding = Decoding.FREE
+    retain: Retention | None = None
+    alerts: tuple[tuple[str, int], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from gateway.domain import Decoding, Operator
+from gateway.policy.keeping import alerts, check_alerts, retention, set_only
 from gateway.policy.model import (
     BANDS,
     CATEGORIES,
@@ -27,8 +28,6 @@ from gateway.policy.model import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from gateway.yamlfile.node import Node
 
 POLICY_KEYS = (
@@ -60,6 +59,8 @@ THEN_KEYS = (
     "models",
     "obligations",
     "decoding",
+    "retain",
+    "alert",
 )
 REQUIRE_KEYS = ("stage", "action")
 MODELS_KEYS = ("tags", "zones")
@@ -193,8 +194,8 @@ def _then(node: Node) -> Then:
     if "models" in keys and not models:
         keys["models"].fail("a constraint that names nothing; give tags or zones")
     return Then(
-        permit=_set_only(keys, "permit"),
-        deny=_set_only(keys, "deny"),
+        permit=set_only(keys, "permit"),
+        deny=set_only(keys, "deny"),
         operator=keys["operator"].choice("operator", OPERATORS) if "operator" in keys else None,
         restore=keys["restore"].boolean() if "restore" in keys else None,
         restore_tools=keys["restore_tools"].matches("tool name", TOOL)
@@ -209,16 +210,9 @@ def _then(node: Node) -> Then:
         decoding=keys["decoding"].choice("decoding", DECODINGS)
         if "decoding" in keys
         else Decoding.FREE,
+        retain=retention(keys["retain"]) if "retain" in keys else None,
+        alerts=alerts(keys["alert"]) if "alert" in keys else (),
     )
-
-
-def _set_only(keys: Mapping[str, Node], name: str) -> bool:
-    """``permit`` and ``deny`` are said or left out; ``permit: false`` would read like a denial."""
-    if name not in keys:
-        return False
-    if not keys[name].boolean():
-        keys[name].fail(f"'{name}' can only be true; leave the key out otherwise")
-    return True
 
 
 def _stages(node: Node) -> tuple[tuple[str, Action], ...]:
@@ -250,6 +244,7 @@ def _check_together(node: Node, when: When, then: Then) -> None:
     if then.restore_tools is not None and when.roles is None:
         node.fail("restoring in tools for everybody; name 'role' under 'when'")
     _check_conditions(node, when, then)
+    check_alerts(node, when, then)
     on_values = then.operator is not None or then.restore is not None
     if on_values and when.entities is None:
         node.fail("an operator or restore without types; name 'entity' under 'when'")
@@ -260,6 +255,8 @@ def _check_together(node: Node, when: When, then: Then) -> None:
         or bool(then.stages or then.tags or then.obligations)
         or then.zones is not None
         or then.decoding is not Decoding.FREE
+        or then.retain is not None
+        or bool(then.alerts)
     )
     if on_request and when.entities is not None:
         node.fail(

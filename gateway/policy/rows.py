@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from functools import reduce
 from typing import TYPE_CHECKING
 
-from gateway.domain import Band, Category, Citation, Decoding, Operator, Purpose, Role
-from gateway.policy.model import Action, Kind, Policy, Rule
+from gateway.domain import Band, Category, Citation, Decoding, Operator, Purpose, Retention, Role
+from gateway.policy.model import UNBOUNDED, Action, Kind, Policy, Rule
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -105,6 +105,7 @@ class Row:
     obligations: frozenset[str]
     by: frozenset[Citation]
     decoding: Decoding = Decoding.FREE
+    retention: Retention = UNBOUNDED
 
     def join(self, other: Row) -> Row:
         types = self.cells.keys() | other.cells.keys()
@@ -128,6 +129,7 @@ class Row:
             obligations=self.obligations | other.obligations,
             by=self.by | other.by,
             decoding=_narrower(self.decoding, other.decoding),
+            retention=self.retention.join(other.retention),
         )
 
 
@@ -161,6 +163,9 @@ def row_of(
         obligations=frozenset().union(*(rule.then.obligations for rule in rules)),
         by=frozenset(policy.cite(rule) for rule in rules if rule.when.entities is None),
         decoding=reduce(_narrower, (rule.then.decoding for rule in rules), Decoding.FREE),
+        retention=reduce(
+            Retention.join, (each for rule in rules if (each := rule.then.retain)), UNBOUNDED
+        ),
     )
 
 

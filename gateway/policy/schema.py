@@ -10,7 +10,9 @@ import re
 from typing import TYPE_CHECKING
 
 from gateway.policy import read
+from gateway.policy.keeping import PERIOD
 from gateway.policy.model import (
+    ALERTS,
     BANDS,
     CATEGORIES,
     DECODINGS,
@@ -91,6 +93,21 @@ def _rule(entity: Schema) -> Schema:
         },
         "obligations": _list(_text(read.NAME)),
         "decoding": _one_of(DECODINGS),
+        "retain": {
+            **_object(
+                {
+                    "at_least": _text(PERIOD),
+                    "at_most": _text(PERIOD),
+                    "erasable": {"const": True},
+                }
+            ),
+            "anyOf": [{"required": ["at_least"]}, {"required": ["at_most"]}],
+            "dependentRequired": {"erasable": ["at_least"]},
+        },
+        "alert": {
+            **_object({name: {"type": "integer", "minimum": 1} for name in ALERTS}),
+            "minProperties": 1,
+        },
     }
     return _object(
         {

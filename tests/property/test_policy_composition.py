@@ -19,12 +19,14 @@ from gateway.domain import (
     Operator,
     Principal,
     Purpose,
+    Retention,
     Role,
 )
 from gateway.errors import PolicyFileError
 from gateway.policy.decide import PolicySet, decide
 from gateway.policy.lint import check_bands
-from gateway.policy.model import STAGES, Action, Kind, Policy, Rule, Silence, Then, When
+from gateway.policy.model import ALERTS, STAGES, Action, Kind, Policy, Rule, Silence, Then, When
+from gateway.policy.thresholds import thresholds
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 TYPES = ("PERSON", "DATE_TIME", "SECRET")
@@ -39,6 +41,13 @@ purposes = st.frozensets(st.sampled_from(PURPOSES), min_size=1)
 stages = st.sampled_from(sorted(STAGES)).flatmap(
     lambda stage: st.tuples(st.just(stage), st.sampled_from(STAGES[stage]))
 )
+months = st.integers(0, 6)
+# What leaves no period is refused (``lint.check_retention``); from 6 on there is one.
+retentions = (
+    st.none()
+    | st.builds(Retention, st.just(6), st.none() | st.integers(6, 9), st.just(0))
+    | st.builds(lambda least, most: Retention(least, most, least), months, st.integers(6, 9))
+)
 on_request = st.builds(
     Then,
     permit=st.booleans(),
@@ -49,6 +58,7 @@ on_request = st.builds(
     zones=st.none() | names,
     obligations=st.frozensets(st.sampled_from(WORDS)),
     decoding=st.sampled_from(Decoding),
+    retain=retentions,
 )
 on_values = st.builds(
     Then, operator=st.none() | st.sampled_from(Operator), restore=st.none() | st.booleans()
@@ -67,6 +77,7 @@ protecting = st.builds(
     zones=st.none() | names,
     obligations=st.frozensets(st.sampled_from(WORDS)),
     decoding=st.sampled_from(Decoding),
+    retain=retentions,
 )
 request_rules = st.tuples(
     st.builds(When, st.none() | roles, st.none() | purposes), on_request
@@ -178,6 +189,7 @@ def assert_protects(more: Decision, less: Decision) -> None:
         assert actions[stage.stage] >= Action[stage.action.upper()]
     assert more.restore_tools <= less.restore_tools
     assert set(less.obligations) <= set(more.obligations)
+    assert more.retention == more.retention.join(less.retention)
 
 
 @given(usable, policies, categories)
@@ -301,3 +313,53 @@ def test_every_decision_is_explained(chosen):
             assert ruling.citations
         for stage in decision.stages:
             assert stage.citations
+
+
+any_retention = st.builds(
+    lambda least, most, erasable: Retention(least, most, 0 if erasable else least),
+    st.integers(0, 1200),
+    st.none() | st.integers(1, 1200),
+    st.booleans(),
+)
+
+
+@given(any_retention, any_retention, any_retention, st.integers(1, 1200))
+def test_retentions_intersect(one, two, three, preferred):
+    """Commutative, associative, idempotent; what is empty stays so; both bounds hold for both."""
+    both = one.join(two)
+    assert both == two.join(one)
+    assert both.join(three) == one.join(two.join(three))
+    assert one.join(one) == one.join(Retention()) == one
+    assert both.empty or not (one.empty or two.empty)
+    if not both.empty:
+        kept = both.months(preferred)
+        for each in (one, two):
+            assert kept >= max(each.at_least, each.floor)
+            assert each.at_most is None or kept <= each.at_most
+
+
+alerting = st.builds(
+    lambda roles, said: (When(roles), Then(alerts=tuple(sorted(said.items())))),
+    st.none() | roles,
+    st.dictionaries(st.sampled_from(ALERTS), st.integers(1, 9), min_size=1),
+)
+
+
+@given(
+    st.lists(alerting, min_size=1, max_size=6), st.integers(0, 6), st.sampled_from([*ROLES, None])
+)
+def test_the_smallest_threshold_holds_however_rules_are_grouped(pairs, cut, role):
+    """In whatever order and in however many policies the rules stand; nothing makes one greater."""
+    split = [build(Kind.OVERLAY, part) for part in (pairs[:cut], pairs[cut:])]
+    found = thresholds(split, role)
+    assert found == thresholds([*reversed(split), *split], role)
+    for name in ALERTS:
+        said = [
+            most
+            for when, then in pairs
+            for told, most in then.alerts
+            if told == name and (when.roles is None or role in when.roles)
+        ]
+        assert (found[name].most if name in found else None) == min(said, default=None)
+        if name in found:
+            assert len(found[name].by) == said.count(found[name].most)

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 import pytest
 from typer.testing import CliRunner
 
-from audit.alerts import RAISED, Cause, Thresholds, Watched
+from audit.alerts import RAISED, Cause, Limits, SetBy, Thresholds, Watched
 from audit.cli import app
 from audit.export import open_evidence
 from audit.keys import KeyStore
@@ -246,6 +246,20 @@ def test_each_principal_and_each_day_counts_alone(home):
         home.clock.forward(days=1)
         watched.submit(ask(4, "ward-0", decision="denied")).result()
     assert alerts(home) == []
+
+
+def test_a_role_s_own_threshold_holds_and_the_alert_names_the_rule_that_set_it(home):
+    """The others' holds for the rest; the rule is readable, its line and clause are sealed."""
+    rule = SetBy("house/watch", "house.yaml:15", "H 2")
+    own = Thresholds(denials=1, by={Cause.DENIALS: [rule]})
+    with home.ledger() as ledger:
+        watched = Watched(ledger, home.clock, Limits(Thresholds(denials=2), {"lawyer": own}))
+        watched.submit(ask(1, decision="denied")).result()
+        watched.submit(ask(2, "counsel-1", role="lawyer", decision="denied")).result()
+    (found,) = alerts(home)
+    assert found[0]["rules"] == [Cause.DENIALS, "house/watch"]
+    assert found[1]["threshold"] == 1
+    assert found[1]["set_by"] == [{"rule": rule.rule, "where": rule.where, "clause": rule.clause}]
 
 
 def test_an_alert_comes_again_on_the_next_day(home):

@@ -53,8 +53,15 @@ def weaker(then: Then) -> Then:
         return replace(then, operator=Operator(max(0, then.operator - 1)))
     if then.restore is False:
         return replace(then, restore=True)
+    shorter = then.retain and replace(then.retain, at_least=then.retain.at_least - 1)
     return replace(
-        then, deny=False, stages=(), zones=None, tags=frozenset(), obligations=frozenset()
+        then,
+        deny=False,
+        stages=(),
+        zones=None,
+        tags=frozenset(),
+        obligations=frozenset(),
+        retain=shorter,
     )
 
 
