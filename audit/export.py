@@ -161,6 +161,20 @@ def _reading() -> Iterator[None]:
 
 
 @contextmanager
+def open_whole(source: Path) -> Iterator[LedgerEvidence | BundleEvidence]:
+    """As ``open_evidence``, for who has to know all of the log: what was erased (§11.4), say.
+
+    Raises:
+        MissingError: also where it is a partial bundle.
+        FormatError: it is there and is not what it should be.
+    """
+    with open_evidence(source) as evidence:
+        if evidence.partial:
+            raise MissingError("a partial bundle lacks records that this needs: use the whole log")
+        yield evidence
+
+
+@contextmanager
 def open_evidence(source: Path) -> Iterator[LedgerEvidence | BundleEvidence]:
     """What ``source`` holds: a ledger file, a gateway's home, a bundle's directory or zip.
 

@@ -92,7 +92,7 @@ def report(
     """
     from audit.accounting import Kind, as_html, as_text
     from audit.accounting import report as make
-    from audit.export import open_evidence
+    from audit.export import open_whole
     from audit.keys import KeyStore, load_private
     from audit.replay import spared, tags_of
     from audit.subjects import Search, Subject
@@ -100,7 +100,7 @@ def report(
     with plain_errors():
         private = load_private(key.read_bytes(), read_passphrase(passphrase_file))
         keys = KeyStore.open(keystore, readonly=True)
-        with open_evidence(source) as evidence:
+        with open_whole(source) as evidence:
             erased = tags_of(item.body for item in evidence.items())
             search = Search(spared(keys.key, erased), private)
             items = ((item.index, item.body) for item in evidence.items())

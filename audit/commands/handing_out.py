@@ -114,9 +114,10 @@ class Wanted:
 
 def _export(wanted: Wanted, passphrase_file: Path | None) -> int:
     """Keys first, so that what cannot be done is not recorded as done; then on record; then out."""
-    from audit.export import open_evidence, views
+    from audit.export import open_evidence, open_whole, views
     from audit.keys import KeyStore, load_private
     from audit.ledger import record_act
+    from audit.replay import spared, tags_of
     from audit.seal import open_entry
     from audit.storage.place import holds_ledger
 
@@ -127,7 +128,10 @@ def _export(wanted: Wanted, passphrase_file: Path | None) -> int:
             private = load_private(wanted.key.read_bytes(), read_passphrase(passphrase_file))
             keys = KeyStore.open(wanted.keystore, readonly=True)
             stack.callback(keys.close)
-            opening = partial(open_entry, key=keys.key, private=private)
+            with open_whole(source) as log:
+                # A copy of the key store that is older than an erasure still has its keys.
+                readable = spared(keys.key, tags_of(item.body for item in log.items()))
+            opening = partial(open_entry, key=readable, private=private)
         write = None if wanted.kind is Kind.BUNDLE else _writer(wanted.kind)
         # A home is the place of a ledger; a bundle's directory cannot be appended to.
         if holds_ledger(source):

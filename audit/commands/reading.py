@@ -60,7 +60,7 @@ def show(
     output: OutputOption = Output.TEXT,
 ) -> None:
     """Decrypt records. Verify first: this command opens seals and proves nothing."""
-    from audit.export import open_evidence
+    from audit.export import open_whole
     from audit.keys import KeyStore, load_private
     from audit.record import parse
     from audit.replay import spared, tags_of
@@ -69,7 +69,7 @@ def show(
     with plain_errors():
         private = load_private(key.read_bytes(), read_passphrase(passphrase_file))
         keys = KeyStore.open(keystore, readonly=True)
-        with open_evidence(source) as evidence:
+        with open_whole(source) as evidence:
             # A copy of the key store that is older than an erasure still has its keys.
             readable = spared(keys.key, tags_of(item.body for item in evidence.items()))
             for item in evidence.items():

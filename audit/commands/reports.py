@@ -81,14 +81,14 @@ def _read(source: Path, kept: list[Path], period: Any, opener: Opener | None) ->
     """Verify, then count. A log in use may have grown in between: what it has then is counted."""
     from audit.checkpoint import Checkpoint, VerifyingKey
     from audit.errors import NoteError
-    from audit.export import open_evidence
+    from audit.export import open_whole
     from audit.record import minute
     from audit.reports.facts import gather
     from audit.reports.gaps import Watcher
     from audit.verify import verify
 
     notes = [path.read_bytes() for path in kept]
-    with open_evidence(source) as evidence:
+    with open_whole(source) as evidence:
         verdict = verify(evidence, kept=notes, now=minute(datetime.now(UTC)))
         heads = []
         try:

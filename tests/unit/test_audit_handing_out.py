@@ -7,6 +7,7 @@ import json
 import os
 import pty
 import re
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -26,6 +27,7 @@ from audit.cli import app
 from audit.export import open_evidence
 from audit.formats.view import Selection
 from audit.keys import KeyStore
+from audit.ledger import Options
 from audit.policytexts import PolicyTexts
 from audit.record import parse
 from audit.seal import open_entry
@@ -225,3 +227,56 @@ def test_a_selection_is_written_without_what_was_not_asked():
     assert Selection("2026-03-01T00:00Z", None, "intent").readable() == {
         "from": "2026-03-01T00:00Z", "event": "intent",
     }  # fmt: skip
+
+
+# --- what was erased stays so -----------------------------------------------------------------
+
+
+def planted(home, folder):
+    """A request about a subject, a copy of the key store with its keys, and the auditor's key."""
+    with home.ledger(Options(index=True)) as ledger:
+        ledger.submit(intent(7, subject="MRN 8812")).result()
+    old = folder / "old.db"
+    shutil.copy(home.path / "keystore.db", old)
+    pem = home.private.private_bytes(s.Encoding.PEM, s.PrivateFormat.PKCS8, s.NoEncryption())
+    (folder / "auditor.pem").write_bytes(pem)
+    return ("--key", folder / "auditor.pem", "--keystore", old)
+
+
+def test_an_older_key_store_opens_nothing_that_was_erased_since(home, tmp_path):
+    """An export with a copy from before the erasure names the subject nowhere (§11.4)."""
+    keys = planted(home, tmp_path)
+    source = home.path / "ledger.db"
+    assert run("export", source, "--format", "jsonl", "--out", tmp_path / "a", *keys).exit_code == 0
+    assert "MRN 8812" in (tmp_path / "a").read_text("utf-8")
+    done = run("erase", home.path, "--subject", "MRN 8812", "--ground", "17(1)(a)", *keys[:2])
+    assert done.exit_code == 0, done.output
+    assert run("export", source, "--format", "jsonl", "--out", tmp_path / "b", *keys).exit_code == 0
+    assert "MRN 8812" not in (tmp_path / "b").read_text("utf-8")
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("export", "--format", "jsonl", "--out", "x"),
+        ("show",),
+        ("subject", "report", "--subject", "MRN 8812"),
+    ],
+)
+def test_nothing_is_opened_from_a_partial_bundle(home, tmp_path, monkeypatch, command):
+    """It may lack the erasure of what it holds: whoever opens seals needs the whole log."""
+    monkeypatch.chdir(tmp_path)
+    keys = planted(home, tmp_path)
+    export_bundle(home.path / "ledger.db", tmp_path / "b", selection=Selection(event="intent"))
+    done = run(*command, tmp_path / "b", *keys)
+    assert done.exit_code == 1
+    assert "use the whole log" in done.output
+    assert not (tmp_path / "x").exists()
+
+
+def test_readable_parts_come_out_of_a_partial_bundle(home, tmp_path):
+    """Without a key the formats of records take it as any other."""
+    export_bundle(home.path / "ledger.db", tmp_path / "b", selection=Selection(event="intent"))
+    out = tmp_path / "x"
+    assert run("export", tmp_path / "b", "--format", "csv", "--out", out).exit_code == 0
+    assert out.read_text("utf-8").count("\n") == 3
