@@ -89,7 +89,7 @@ class SigningKey:
             raise NoteError("a key name has no spaces and no plus")
         self._key = Ed25519PrivateKey.from_private_bytes(seed)
         self.public = VerifyingKey(name, self._key.public_key().public_bytes_raw())
-        self._prefix = f"{_DASH}{name} "
+        self._prefix, self._id = f"{_DASH}{name} ", self.public.id
         self.second: Callable[[str], str] | None = None  # adds a line to checkpoints (§5.5)
 
     @property
@@ -99,7 +99,7 @@ class SigningKey:
     def sign_note(self, text: str) -> str:
         """The signed note over ``text``, which ends in a newline."""
         signature = self._key.sign(text.encode())
-        return f"{text}\n{self._prefix}{to_base64(self.public.id + signature)}\n"
+        return f"{text}\n{self._prefix}{to_base64(self._id + signature)}\n"
 
 
 # --- notes ------------------------------------------------------------------------------------
