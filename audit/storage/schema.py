@@ -7,6 +7,7 @@ is made at the newest. Columns are added, never renamed.
 from __future__ import annotations
 
 from sqlalchemy import (
+    DDL,
     BigInteger,
     Column,
     ColumnElement,
@@ -18,6 +19,7 @@ from sqlalchemy import (
     Text,
     bindparam,
     delete,
+    event,
     func,
     insert,
     literal_column,
@@ -46,6 +48,16 @@ records = Table(
     Column("boot", LargeBinary),
     Column("seq", _NUMBER),
 )
+# PostgreSQL would try to compress each body, which is random and base64, and put it elsewhere.
+event.listen(
+    records,
+    "after_create",
+    DDL(  # type: ignore[no-untyped-call]
+        "ALTER TABLE records SET (toast_tuple_target = 8160), "
+        "ALTER COLUMN body SET STORAGE EXTERNAL, ALTER COLUMN receipt SET STORAGE EXTERNAL"
+    ).execute_if(dialect="postgresql"),
+)
+
 # Random keys in one tree of all records would touch a page of their own for each: the longer the
 # log, the slower an append. So there is a run of such an index for every so many records, and a
 # look-up asks all runs (``runs``).
