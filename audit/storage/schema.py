@@ -143,10 +143,6 @@ INSERT_FACT, INSERT_SECRET = insert(facts), insert(secrets)
 DELETE_FACT = delete(facts).where(facts.c.name == bindparam("old"))
 SELECT_FACT = select(facts.c.value).where(facts.c.name == bindparam("name"))
 SELECT_LAST = select(records.c.idx, records.c.leaf).order_by(records.c.idx.desc()).limit(1)
-SELECT_LEAF = select(records.c.leaf).where(records.c.idx == bindparam("index"))
-SELECT_NODE = select(nodes.c.hash).where(
-    nodes.c.level == bindparam("level"), nodes.c.idx == bindparam("index")
-)
 # Columns that every version has: an auditor reads an old ledger as it is.
 SELECT_RECORDS = select(
     records.c.idx, records.c.rid, records.c.body, records.c.leaf, records.c.receipt
