@@ -304,7 +304,16 @@ class KeyStore:
         """The ids of all keys, or of those that expire before a month."""
         return self._rows.ids(before)
 
+    def check_place(self) -> None:
+        """Find out whether this still is the key store at its path.
+
+        Raises:
+            KeyStoreError: it is not: keys that are known to be durable may not be there.
+        """
+        self._rows.check_place()
+
     def probe(self) -> None:
+        self._rows.check_place()
         self._rows.probe()
 
     def close(self) -> None:
