@@ -184,11 +184,14 @@ class KeyStore:
         self._seen: tuple[bytes | None, Box] = (None, Box(None, {}))
         self._look()
         origin, seed = self._secret(_ORIGIN), self._secret(_SIGNING)
-        self.signing_key = SigningKey(origin.decode("utf-8"), seed)
         second = self._rows.find(_SECOND)
-        if second is not None:
-            opened = self._seen[1].read(secret_row(_SECOND), second)
-            self.signing_key.second = MlDsaSigner(self.signing_key.name, opened).line
+        try:
+            self.signing_key = SigningKey(origin.decode("utf-8"), seed)
+            if second is not None:
+                opened = self._seen[1].read(secret_row(_SECOND), second)
+                self.signing_key.second = MlDsaSigner(self.signing_key.name, opened).line
+        except ValueError:
+            raise KeyStoreError("a signing key in the key store is damaged") from None
 
     @classmethod
     def create(cls, path: Path, origin: str, randomness: Randomness = os.urandom) -> KeyStore:
