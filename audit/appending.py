@@ -164,8 +164,10 @@ class Appender:
             if (known.size, end) == (size, leaf):
                 return known.copy()
             if size < known.size or writer.node(0, known.size - 1) != end:
-                # Rolled back under us: to go on would sign a fork of what was acknowledged (§5.3).
+                # Rolled back under us: to go on would sign a fork of what was acknowledged (§8.5).
                 raise LedgerError("the ledger lacks records that were appended to it")
+        elif size < self._signed:
+            raise LedgerError("the ledger lacks records that a checkpoint was signed over")
         return Frontier.load(size, writer.node)
 
     def _write(self, writer: Writer, edge: Frontier, batch: Sequence[Prepared]) -> list[Appended]:

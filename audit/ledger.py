@@ -184,7 +184,7 @@ class Ledger:
         return asked.future
 
     def _enqueue(self, what: Wanted | _Ask) -> None:
-        # A fork has a copy of us without the writer's thread: it would wait for ever.
+        # A fork has a copy of us without the writer's thread: it would wait for ever (§8.5).
         if os.getpid() != self._process or not self._thread.is_alive():
             raise LedgerError("the ledger is closed")
         with self._door:

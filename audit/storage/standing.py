@@ -1,7 +1,8 @@
 """Whether an open SQLite database still is the one at its path.
 
 A file that was moved away, exchanged or deleted can be written to as before, and what is
-acknowledged is gone with the last process that holds it (sqlite.org/howtocorrupt.html §4.1, §1.4).
+acknowledged is gone with the last process that holds it (sqlite.org/howtocorrupt.html).
+audit-format.md §8.5.
 """
 
 from __future__ import annotations

@@ -124,6 +124,31 @@ def test_a_ledger_rolled_back_in_its_place_is_not_signed_on(home, tmp_path):
     assert report(home, kept=(kept,)).code is Code.MISSING
 
 
+@pytest.mark.parametrize("what", ["all of it", "its checkpoints"])
+def test_what_was_signed_before_this_process_appended_counts_too(home, tmp_path, what):
+    """Rolled back behind the checkpoint that the start found: not appended to, not signed on."""
+    older = copied(home.path / "ledger.db", tmp_path / "older.db")
+    home.fill(3)
+    with home.ledger(Options(checkpoint_records=1, probe_seconds=0.02)) as ledger:
+        with closing(sqlite3.connect(home.path / "ledger.db")) as new:
+            if what == "all of it":
+                with closing(sqlite3.connect(older)) as old:
+                    old.backup(new)
+            else:
+                new.execute("DELETE FROM checkpoints WHERE size > 5")
+                new.commit()
+        for number in (70, 71):
+            with pytest.raises(LedgerError):
+                ledger.submit(intent(number)).result()
+        sizes = [size for size, _ in checkpoints(ledger)]
+    assert max(sizes) == 5
+
+
+def checkpoints(ledger):
+    with ledger.reading() as reader:
+        return list(reader.checkpoints())
+
+
 def test_a_record_that_another_took_the_place_of_is_noticed(home, tmp_path):
     """Rolled back and grown again by another process: our leaf is not where it was."""
     older = copied(home.path / "ledger.db", tmp_path / "older.db")
