@@ -1,4 +1,6 @@
-"""Garbage in any field of a record, a note or a manifest, signed anew: the two verifiers in Python still agree.
+"""Garbage in any field of a record, a note or a manifest, signed anew: one verdict.
+
+That of ``audit.verify`` and of ``verify_standalone.py``.
 
 An attacker who holds the log's key writes well-formed files with one thing wrong in them.
 """

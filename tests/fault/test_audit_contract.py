@@ -294,7 +294,7 @@ while not Path(sys.argv[2]).exists():
     number += 4
     for n, future in enumerate(futures):
         print(future.result().index, n % 2, flush=True)
-    time.sleep(0.03)
+    time.sleep(0.1)
 ledger.close()
 """
 
@@ -308,7 +308,7 @@ def ended(end):
         end.touch()
 
 
-def test_erasures_under_load_from_two_processes(tmp_path):
+def test_erasures_under_load_from_two_processes(home, tmp_path):
     """Nothing acknowledged after an erasure is under a key that it destroyed, and none is an error.
 
     Texts of the other subject stay, whichever process sealed them.
@@ -316,7 +316,6 @@ def test_erasures_under_load_from_two_processes(tmp_path):
     from audit.erase import Request, erase  # noqa: PLC0415
     from audit.subjects import Subject  # noqa: PLC0415
 
-    home = make_home(tmp_path / "home")
     end = tmp_path / "end"
     env = {**os.environ, "PYTHONPATH": str(ROOT)}
     writers = [
@@ -329,8 +328,8 @@ def test_erasures_under_load_from_two_processes(tmp_path):
     for writer in writers:
         assert writer.stdout.readline() == "started\n"
     with home.ledger(Options(index=True)) as ledger, ended(end):
-        for _ in range(3):
-            threading.Event().wait(0.1)
+        for _ in range(2):
+            threading.Event().wait(0.3)
             erase(ledger, home.private, Request(Subject("MRN 1"), "17(1)(a)"))
         with ledger.reading() as reader:
             last = reader.acts("subject.erased")[-1]

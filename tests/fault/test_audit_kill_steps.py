@@ -132,7 +132,7 @@ class Victim:
 
 
 def chosen(listed, count, seed):
-    """Where to die: in each function of ``PLACES``, at both its ends in a long run, and anywhere."""
+    """In each function of ``PLACES``, in a long run at both its ends, and elsewhere."""
     draw = random.Random(seed)  # noqa: S311 - reproducibly
     by_name = {}
     for step, name in enumerate(listed, start=1):
