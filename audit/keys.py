@@ -184,11 +184,14 @@ class KeyStore:
         self._seen: tuple[bytes | None, Box] = (None, Box(None, {}))
         self._look()
         origin, seed = self._secret(_ORIGIN), self._secret(_SIGNING)
-        self.signing_key = SigningKey(origin.decode("utf-8"), seed)
         second = self._rows.find(_SECOND)
-        if second is not None:
-            opened = self._seen[1].read(secret_row(_SECOND), second)
-            self.signing_key.second = MlDsaSigner(self.signing_key.name, opened).line
+        try:
+            self.signing_key = SigningKey(origin.decode("utf-8"), seed)
+            if second is not None:
+                opened = self._seen[1].read(secret_row(_SECOND), second)
+                self.signing_key.second = MlDsaSigner(self.signing_key.name, opened).line
+        except ValueError:
+            raise KeyStoreError("a signing key in the key store is damaged") from None
 
     @classmethod
     def create(cls, path: Path, origin: str, randomness: Randomness = os.urandom) -> KeyStore:
@@ -304,7 +307,16 @@ class KeyStore:
         """The ids of all keys, or of those that expire before a month."""
         return self._rows.ids(before)
 
+    def check_place(self) -> None:
+        """Find out whether this still is the key store at its path.
+
+        Raises:
+            KeyStoreError: it is not: keys that are known to be durable may not be there.
+        """
+        self._rows.check_place()
+
     def probe(self) -> None:
+        self._rows.check_place()
         self._rows.probe()
 
     def close(self) -> None:
