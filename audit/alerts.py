@@ -153,6 +153,7 @@ class Watched:
             return []
         first = entry.event == "intent" and entry.features.get("attempt", 1) == 1
         denied = first and entry.features.get("decision") == "denied"
+        denied = denied or entry.event == "auth.denied"
         with self._lock:
             alerts = [
                 self._of_subject(principal, entry) if first else None,

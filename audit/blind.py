@@ -21,12 +21,18 @@ _TOKEN_BYTES = 16
 
 
 def normalised(identifier: str) -> str:
-    """The form in which two spellings of an identifier are one: NFKC, caseless, letters and digits.
+    """The form in which two spellings of an identifier are one: NFKC, caseless, no punctuation.
 
-    An identifier without a letter or a digit is taken as it is.
+    Letters, the marks that are part of them (vowel signs of many scripts) and digits stay. An
+    identifier without any is taken as it is.
     """
     folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", identifier).casefold())
-    return "".join(filter(str.isalnum, folded)) or identifier
+    kept = "".join(each for each in folded if each.isalnum() or _is_mark(each))
+    return unicodedata.normalize("NFKC", kept) or identifier  # what stood between is gone
+
+
+def _is_mark(character: str) -> bool:
+    return unicodedata.category(character)[0] == "M"
 
 
 def token(key: bytes, kind: str, identifier: str) -> bytes:

@@ -1,7 +1,8 @@
 """Erasure of a data subject (GDPR Art. 17), and its refusal. audit-format.md §11.3 and §11.4.
 
 The order makes it whole: the record that names the keys is durable first and takes the subject's
-rows out of the index in its own transaction; then the keys are destroyed. Killed in between, the
+rows out of the index in its own transaction; then what came in meanwhile is looked for, until there
+is nothing; then the keys are destroyed. Killed in between, the
 next opening of the ledger destroys them (replay). Proofs, leaves and other subjects' texts stay.
 An erasure of more keys than one record names leaves a plan beside the keys until it is done, so
 that one killed between its records is completed, too (``complete``).
@@ -17,12 +18,13 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from audit import blind
-from audit.errors import RecordError
+from audit.authority import authority
+from audit.errors import RecordError, ScopeError
 from audit.ledger import Ledger, Unindex
 from audit.recipients import PrivateKey
 from audit.record import MAX_ERASED, Entry, expiry_month
 from audit.replay import ERASED, tag, tags_of
-from audit.retention import holds
+from audit.retention import Hold, holds
 from audit.subjects import Holding, Search, Subject, bodies, index_keys
 
 REFUSED = "erasure.refused"
@@ -36,11 +38,15 @@ _TAG_LENGTH = 16
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """Whom to erase and why: one of ``GROUNDS``; ``reference`` is the site's own, without names."""
+    """Whom to erase and why: one of ``GROUNDS``; ``reference`` is the site's own, without names.
+
+    ``partial``: go on although records do not open, whose floors and holds nobody has looked at.
+    """
 
     subject: Subject
     ground: str
     reference: str = field(repr=False, default="")
+    partial: bool = False
 
     def check(self) -> None:
         """Raise RecordError unless the ground is one of Art. 17(1)."""
@@ -59,7 +65,10 @@ class Refusal:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What an erasure would do to the records from ``start`` to ``size``."""
+    """What an erasure would do to the records from ``start`` to ``size``.
+
+    ``held``: others' records with values of the subject, which a legal hold keeps as they are.
+    """
 
     keys: tuple[bytes, ...] = field(repr=False)
     records: tuple[int, ...]
@@ -68,12 +77,17 @@ class Plan:
     tokens: tuple[bytes, ...] = field(repr=False)
     unreadable: int
     size: int
+    held: tuple[int, ...] = ()
+    near: tuple[int, ...] = ()
     refusal: Refusal | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """What an erasure did. ``records`` holds the erasure's own records."""
+    """What an erasure did. ``records`` holds the erasure's own records.
+
+    ``near``: records with values that contain a name that was given and are none of them.
+    """
 
     erased: tuple[int, ...]
     several: tuple[int, ...]
@@ -81,22 +95,32 @@ class Done:
     keys: int
     unreadable: int
     records: tuple[int, ...]
+    held: tuple[int, ...] = ()
+    near: tuple[int, ...] = ()
     refusal: Refusal | None = None
 
 
 def plan(ledger: Ledger, private: PrivateKey, subject: Subject, start: int = 0) -> Plan:
-    """Read what is held of a subject and decide whether it may go. Changes nothing."""
+    """Read what is held of a subject and decide whether it may go. Changes nothing.
+
+    Raises:
+        ScopeError: not an auditor who may read everything.
+    """
+    authority(ledger, private)
     search = Search(ledger.keys.key, private)
     with ledger.reading() as reader:
         size, _ = reader.last()
         found = list(search.of_subject(bodies(reader, start), subject))
-        keys = index_keys(reader, ledger.keys.key, private)
+        keys, _ = index_keys(reader, ledger.keys.key, private)
         tokens = [
             token
             for name in (subject.identifier, *subject.also)
             for token in blind.tokens(keys, blind.SUBJECT, name)
         ]
         rows = bool(reader.indexed(tokens))
+    in_force = holds(ledger, private)
+    held = [each for each in found if not each.own and any(_keeps(h, each) for h in in_force)]
+    found = [each for each in found if each not in held]
     return Plan(
         keys=tuple(dict.fromkeys(key_id for holding in found for key_id in holding.keys)),
         records=tuple(holding.index for holding in found),
@@ -105,24 +129,36 @@ def plan(ledger: Ledger, private: PrivateKey, subject: Subject, start: int = 0) 
         tokens=tuple(tokens) if rows else (),
         unreadable=search.unreadable,
         size=size,
-        refusal=_refusal(ledger, private, subject, found),
+        held=tuple(holding.index for holding in held),
+        near=tuple(search.near),
+        refusal=_refusal(ledger, in_force, subject, found),
     )
 
 
+def _keeps(hold: Hold, holding: Holding) -> bool:
+    """Whether a hold is on the record of a holding: on whom its request named, or its matter."""
+    named, matter = holding.opened.text.get("subject"), holding.opened.sealed.get("matter")
+    return _same(hold.subject, named) or _same(hold.matter, matter)
+
+
+def _same(kept: str | None, told: object) -> bool:
+    if kept is None or not isinstance(told, str):
+        return False
+    return blind.normalised(kept) == blind.normalised(told)
+
+
 def _refusal(
-    ledger: Ledger, private: PrivateKey, subject: Subject, found: Sequence[Holding]
+    ledger: Ledger, in_force: Sequence[Hold], subject: Subject, found: Sequence[Holding]
 ) -> Refusal | None:
     """A hold comes first, then the floor. A hold that does not open may be on anybody."""
     names = subject.names()
-    matters = {blind.normalised(str(each)) for holding in found
-               if (each := holding.opened.sealed.get("matter"))}  # fmt: skip
-    for hold in holds(ledger, private):
+    for hold in in_force:
         if hold.subject is None and hold.matter is None:
             words = "a legal hold is in force that this auditor cannot read"
         elif hold.subject is not None and blind.normalised(hold.subject) in names:
             words = "a legal hold on this subject is in force"
-        elif hold.matter is not None and blind.normalised(hold.matter) in matters:
-            words = "a legal hold on a matter of this subject is in force"
+        elif any(_keeps(hold, holding) for holding in found):
+            words = "a legal hold on records of this subject is in force"
         else:
             continue
         return Refusal(LEGAL_CLAIMS, words, (hold.index,))
@@ -142,25 +178,36 @@ def erase(ledger: Ledger, private: PrivateKey, request: Request) -> Done:
 
     Raises:
         RecordError: no such ground.
+        ScopeError: not an auditor who may read everything; or records do not open to them, and
+            the request does not say ``partial``.
         LedgerError, KeyStoreError: not done, or not to the end: the next run completes it.
     """
     request.check()
+    who = authority(ledger, private)
     complete(ledger)
     plans: list[Plan] = []
     records: list[int] = []
-    keys = start = 0
+    rids: list[str] = []
+    start = 0
     while True:
         step = plan(ledger, private, request.subject, start)
-        if not plans and step.refusal is not None:
-            return _refused(ledger, request, step, step.refusal)
+        if step.refusal is not None and not records:
+            return _refused(ledger, who, request, step, step.refusal)
+        if step.unreadable and not request.partial:
+            closed = f"{step.unreadable} records do not open with this key: what the law or a hold"
+            raise ScopeError(f"{closed} keeps in them is not known")
         plans.append(step)
         if not step.keys and not step.tokens:
             break
         rid = secrets.token_hex(16)
-        records += _record(ledger, request, step, rid)
-        keys += ledger.keys.destroy(step.keys)
-        _end(ledger, rid)
+        records += _record(ledger, who, request, step, rid)
+        rids.append(rid)
         start = step.size
+    # Only now: a record that came in while the log was read is sealed under keys that are named
+    # already, and could not be found any more by what it says.
+    keys = ledger.keys.destroy(tuple(dict.fromkeys(key for each in plans for key in each.keys)))
+    for rid in rids:
+        _end(ledger, rid)
     return Done(
         erased=tuple(index for each in plans for index in each.records),
         several=tuple(index for each in plans for index in each.several),
@@ -168,10 +215,12 @@ def erase(ledger: Ledger, private: PrivateKey, request: Request) -> Done:
         keys=keys,
         unreadable=sum(each.unreadable for each in plans),
         records=tuple(records),
+        held=tuple(index for each in plans for index in each.held),
+        near=tuple(index for each in plans for index in each.near),
     )
 
 
-def _record(ledger: Ledger, request: Request, step: Plan, rid: str) -> list[int]:
+def _record(ledger: Ledger, who: str, request: Request, step: Plan, rid: str) -> list[int]:
     """Put an erasure on record, in as many records as its keys need. Names nobody.
 
     One after the other, so that the first is there where any is.
@@ -188,7 +237,10 @@ def _record(ledger: Ledger, request: Request, step: Plan, rid: str) -> list[int]
             "records": list(step.records) if first else [],
             "several": list(step.several) if first else [],
             "exports": list(step.exports) if first else [],
+            "held": list(step.held) if first else [],
             "keys": len(step.keys),
+            "unreadable": step.unreadable,
+            "auditor": who,
         }
         features = {"role": "auditor", "erased": piece}
         unindex = Unindex(tokens=step.tokens) if first else None
@@ -207,18 +259,19 @@ def _padded(tags: Sequence[str]) -> list[str]:
     return sorted([*tags, *(secrets.token_hex(_TAG_LENGTH) for _ in range(shown - len(tags)))])
 
 
-def _refused(ledger: Ledger, request: Request, step: Plan, refusal: Refusal) -> Done:
+def _refused(ledger: Ledger, who: str, request: Request, step: Plan, refusal: Refusal) -> Done:
     sealed = {
         "ground": request.ground,
         "reference": request.reference,
         "exception": refusal.exception,
         "records": list(refusal.records),
+        "auditor": who,
     }
     texts = {"refusal": refusal.words}
     subject = request.subject.identifier
     entry = Entry(REFUSED, None, {"role": "auditor"}, sealed, texts, subject=subject)
     index = ledger.submit(entry).result().index
-    return Done((), (), (), 0, step.unreadable, (index,), refusal)
+    return Done((), (), (), 0, step.unreadable, (index,), refusal=refusal)
 
 
 # --- one that needs several records (audit-format.md §11.8) -----------------------------------

@@ -18,6 +18,12 @@ class AuditError(Exception):
 # --- the caller ---------------------------------------------------------------------------
 
 
+class ScopeError(AuditError):
+    """An auditor's key does not reach as far as what was asked for."""
+
+    code = "scope"
+
+
 class RecordError(AuditError):
     """An entry that may not be written: free text in its readable part, an unknown field."""
 

@@ -34,7 +34,7 @@ from audit.keyring import Randomness
 from audit.keys import KeyStore
 from audit.merkle import inclusion_proof, leaf_hash, verify_inclusion
 from audit.preparing import Clock, Prepared, Preparer, Unindex, Wanted
-from audit.recipients import Auditor
+from audit.recipients import Auditor, Scope
 from audit.record import Entry, minute, parse
 from audit.replay import replay
 from audit.seal import Sealer
@@ -105,6 +105,7 @@ class Ledger:
     ) -> None:
         self.boot = sealer.boot
         self._store, self._keys, self._clock, self._options = store, keys, clock, options
+        self._sealer = sealer
         index = BlindIndex(sealer.randomness) if options.index else None
         self._preparer = Preparer(keys.signing_key.name, sealer, clock, index)
         self._appender = Appender(store, keys, sealer.ring, clock, options)
@@ -216,6 +217,10 @@ class Ledger:
     def keys(self) -> KeyStore:
         """The key store, for erasure and expiry."""
         return self._keys
+
+    def scope(self, auditor: str) -> Scope | None:
+        """What an auditor may read, by the id of their key; None where nobody has this id."""
+        return self._sealer.scope(auditor)
 
     def reading(self) -> AbstractContextManager[Reader]:
         """A snapshot of all records."""

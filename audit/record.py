@@ -364,6 +364,13 @@ def deadline_minute(moment: datetime) -> str:
     return minute(whole if whole == moment else whole + timedelta(minutes=1))
 
 
+def months_until(moment: datetime, month: str) -> int:
+    """How many months on ``month`` is, as ``expiry_month`` counts them; negative in the past."""
+    year, number = map(int, month.split("-"))
+    now = moment.astimezone(UTC)
+    return (year - now.year) * 12 + number - now.month
+
+
 def expiry_month(moment: datetime, months: int) -> str:
     """The month at whose end a record expires that is kept ``months`` from ``moment``."""
     now = moment.astimezone(UTC)

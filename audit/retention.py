@@ -10,10 +10,11 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
-from audit.errors import MissingError, RecordError
+from audit.authority import authority
+from audit.errors import MissingError, RecordError, ScopeError
 from audit.keyring import KEY_ID_BYTES
 from audit.ledger import Ledger, Unindex
 from audit.recipients import PrivateKey
@@ -26,6 +27,9 @@ SET, RELEASED, EXPIRED = "hold.set", "hold.release", "keys.expired"
 _MONTH_BYTES = 7
 _MOST_AWAY = timedelta(days=31)
 _MOST_DRIFT = timedelta(days=1)
+_NEVER = "0001-01"
+"""The month of a hold that does not know all it covers: nothing expires while it is in force."""
+_DOUBTED = "clock-doubted"
 
 
 # --- holds ------------------------------------------------------------------------------------
@@ -33,7 +37,10 @@ _MOST_DRIFT = timedelta(days=1)
 
 @dataclass(frozen=True, slots=True)
 class Hold:
-    """A legal hold in force: on a subject or a matter; ``None`` twice where it does not open."""
+    """A legal hold in force: on a subject or a matter; ``None`` twice where it does not open.
+
+    ``unreadable``: records that did not open when it was set. While there are some nothing expires.
+    """
 
     id: str
     index: int
@@ -41,6 +48,7 @@ class Hold:
     subject: str | None = field(repr=False, default=None)
     matter: str | None = field(repr=False, default=None)
     reason: str = field(repr=False, default="")
+    unreadable: int = 0
 
 
 def in_force(reader: Reader) -> dict[str, int]:
@@ -94,50 +102,61 @@ def set_hold(
 
     Raises:
         RecordError: neither or both are named.
+        ScopeError: not an auditor who may read everything.
     """
+    who = authority(ledger, private)
     if (subject is None) == (matter is None):
         raise RecordError("a hold is on a subject or on a matter")
     rid = secrets.token_hex(16)
-    sealed = {} if matter is None else {"matter": matter}
+    sealed = {"auditor": who} | ({} if matter is None else {"matter": matter})
     texts = {"hold.reason": reason}
     entry = Entry(SET, rid, {"role": "auditor"}, sealed, texts, subject=subject, retain_months=1200)
     done = ledger.submit(entry).result()
     hold = Hold(rid, done.index, "", subject, matter, reason)
-    _cover(ledger, private, hold)
-    return hold
+    return replace(hold, unreadable=_cover(ledger, private, hold))
 
 
-def release_hold(ledger: Ledger, hold_id: str, reason: str) -> None:
+def release_hold(ledger: Ledger, private: PrivateKey, hold_id: str, reason: str) -> None:
     """End a hold. What it kept expires as the rest does.
 
     Raises:
         MissingError: no hold of this id is in force.
+        ScopeError: not an auditor who may read everything, or the hold does not open to them.
     """
-    with ledger.reading() as reader:
-        if hold_id not in in_force(reader):
-            raise MissingError("no hold of this id is in force")
-    texts = {"hold.reason": reason}
-    ledger.submit(Entry(RELEASED, hold_id, {"role": "auditor"}, texts=texts)).result()
+    who = authority(ledger, private)
+    hold = next((each for each in holds(ledger, private) if each.id == hold_id), None)
+    if hold is None:
+        raise MissingError("no hold of this id is in force")
+    if hold.subject is None and hold.matter is None:
+        raise ScopeError("this hold does not open with this key")
+    texts, sealed = {"hold.reason": reason}, {"auditor": who}
+    ledger.submit(Entry(RELEASED, hold_id, {"role": "auditor"}, sealed, texts)).result()
     ledger.keys.set_note(_note(hold_id), None)
 
 
 def refresh_holds(ledger: Ledger, private: PrivateKey) -> int:
-    """Hold what has come since; returns how many holds could not be opened.
+    """Hold what has come since; returns how many holds are not complete after it.
 
-    What such a hold covers stays as it was, and so do the months it keeps whole.
+    They do not open, or records do not: the months that such a hold keeps whole stay as they were.
+
+    Raises:
+        ScopeError: not an auditor who may read everything.
     """
-    closed = 0
+    authority(ledger, private)
+    incomplete = 0
     for hold in holds(ledger, private):
-        if hold.subject is None and hold.matter is None:
-            closed += 1
-        else:
-            _cover(ledger, private, hold)
-    return closed
+        opens = hold.subject is not None or hold.matter is not None
+        incomplete += not opens or _cover(ledger, private, hold) > 0
+    return incomplete
 
 
-def _cover(ledger: Ledger, private: PrivateKey, hold: Hold) -> None:
-    """Write the ids of what a hold covers beside the keys, and until which month it knows all."""
-    month = expiry_month(ledger.now, 0)
+def _cover(ledger: Ledger, private: PrivateKey, hold: Hold) -> int:
+    """Add the ids of what a hold covers beside the keys; how many records did not open.
+
+    With them stands the month until which it knows all, which moves only where all opened. What it
+    covered before it covers still, also where that does not open any more.
+    """
+    known = ledger.keys.note(_note(hold.id)) or _NEVER.encode()
     search = Search(ledger.keys.key, private)
     with ledger.reading() as reader:
         found = (
@@ -147,8 +166,15 @@ def _cover(ledger: Ledger, private: PrivateKey, hold: Hold) -> None:
         )
         ids = {key_id for holding in found for key_id in holding.all_keys}
         own = parse(reader.row(hold.index).body).header.key
-    ids.add(bytes.fromhex(own))
-    ledger.keys.set_note(_note(hold.id), month.encode() + b"".join(sorted(ids)))
+    ids |= {bytes.fromhex(own), *_ids(known)}
+    month = known[:_MONTH_BYTES] if search.unreadable else expiry_month(ledger.now, 0).encode()
+    ledger.keys.set_note(_note(hold.id), month + b"".join(sorted(ids)))
+    return search.unreadable
+
+
+def _ids(note: bytes) -> list[bytes]:
+    """The ids of keys in a hold's note, which begins with its month."""
+    return [note[at : at + KEY_ID_BYTES] for at in range(_MONTH_BYTES, len(note), KEY_ID_BYTES)]
 
 
 def _note(hold_id: str) -> str:
@@ -188,8 +214,7 @@ def expire(ledger: Ledger) -> Expired:
         if note is None:  # a key store of before the hold: whose keys to keep is not known
             return Expired(0, now, waiting=True)
         before = min(before, _after(note[:_MONTH_BYTES].decode()))
-        ids = note[_MONTH_BYTES:]
-        spare.update(ids[at : at + KEY_ID_BYTES] for at in range(0, len(ids), KEY_ID_BYTES))
+        spare.update(_ids(note))
     due = list(ledger.keys.ids(before))
     gone = [key_id for key_id in due if key_id not in spare]
     if gone:
@@ -209,11 +234,18 @@ def _through(month: str) -> str:
     return expiry_month(datetime.strptime(month, "%Y-%m").replace(tzinfo=UTC), -1)
 
 
+def trust_clock(ledger: Ledger) -> None:
+    """A person has looked at the clock: expiry by itself goes on."""
+    ledger.keys.set_note(_DOUBTED, None)
+
+
 class Expirer:
     """Expiry by itself, in a running gateway. A clock that jumped destroys nothing.
 
     At the first run the newest record is at most a month old, and later the clock has moved as
-    far as the time that passed. Else a person has to say so, by ``auditlog expire``.
+    far as the time that passed. Else a person has to say so, by ``auditlog expire``: until then a
+    note in the key store keeps every run from it, also after a start, for by then records of ours
+    bear the clock's time.
     """
 
     def __init__(self, ledger: Ledger, passed: Callable[[], float] = time.monotonic) -> None:
@@ -226,6 +258,8 @@ class Expirer:
         Raises:
             LedgerError, KeyStoreError: not done, or not to the end.
         """
+        if self._ledger.keys.note(_DOUBTED) is not None:
+            return None
         now, passed = self._ledger.now, self._passed()
         if self._last is None:
             known = self._newest()
@@ -234,6 +268,7 @@ class Expirer:
             then, before = self._last
             sure = abs((now - then) - timedelta(seconds=passed - before)) <= _MOST_DRIFT
         if not sure:
+            self._ledger.keys.set_note(_DOUBTED, now.isoformat().encode())
             return None
         self._last = now, passed
         return expire(self._ledger)

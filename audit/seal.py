@@ -26,6 +26,7 @@ from audit.recipients import (
     OLD_WRAP_BYTES,
     Auditor,
     PrivateKey,
+    Scope,
     Turn,
     id_of,
     recipients,
@@ -187,6 +188,10 @@ class Sealer:
         self.randomness = randomness
         self.ring = KeyRing(randomness)
         self.boot = randomness(16).hex()
+
+    def scope(self, auditor: str) -> Scope | None:
+        """What this auditor may read, by the id of their key; None where it is nobody's."""
+        return next((each.scope for each in self._recipients if each.id == auditor), None)
 
     def begin(self) -> Batch:
         """Get ready to seal what is appended together: to who is an auditor now.

@@ -6,8 +6,9 @@ open; the blind index answers quickly and is trusted for nothing but that.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from audit.blind import EVENT as INDEX_KEY
 from audit.blind import normalised, tokens
@@ -19,6 +20,9 @@ from audit.store import Reader
 
 Keys = Callable[[bytes], bytes | None]
 EXPORT = "export.made"
+_TELLING = 4  # letters or digits of a name that is looked for inside of others
+OTHER = "OTHER"
+"""The group of values that are no person's name (audit-format.md §4.1)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,11 +67,18 @@ class Holding:
 
 @dataclass(slots=True)
 class Search:
-    """One reading of a log. ``unreadable``: records that these keys do not open at all."""
+    """One reading of a log.
+
+    ``unreadable``: records that others may read and this auditor may not. ``gone``: records whose
+    own key was destroyed, which nobody reads any more. ``near``: records with a value that
+    contains a name of the subject and is none: another form of it, or somebody else's.
+    """
 
     key: Keys = field(repr=False)
     private: PrivateKey = field(repr=False)
     unreadable: int = 0
+    gone: int = 0
+    near: list[int] = field(default_factory=list)
     exports: list[int] = field(default_factory=list)
 
     def opened(self, bodies: Iterable[tuple[int, bytes]]) -> Iterator[tuple[int, Header, Opened]]:
@@ -83,17 +94,26 @@ class Search:
             try:
                 yield index, record.header, open_entry(record, self.key, self.private)
             except MissingError:
-                self.unreadable += 1
+                if self.key(bytes.fromhex(record.header.key)) is None:
+                    self.gone += 1
+                else:
+                    self.unreadable += 1
 
     def of_subject(
         self, bodies: Iterable[tuple[int, bytes]], subject: Subject
     ) -> Iterator[Holding]:
         """The records that concern a subject."""
         names = subject.names()
+        own: set[str | None] = set()  # receipts and pseudonyms of requests about the subject
         for index, header, opened in self.opened(bodies):
-            found = _holding(index, header, opened, names)
+            follows = header.rid in own or opened.who in own
+            found = _holding(index, header, opened, names, follows=follows)
             if found is not None:
+                if found.own:
+                    own |= {header.rid, opened.who} - {None}
                 yield found
+            if _is_near(opened, names, found):
+                self.near.append(index)
 
     def of_matter(self, bodies: Iterable[tuple[int, bytes]], matter: str) -> Iterator[Holding]:
         """The records of a matter, whoever they concern."""
@@ -104,26 +124,44 @@ class Search:
                 yield Holding(index, header, opened, own=True, keys=(), groups=len(opened.values))
 
 
-def _holding(index: int, header: Header, opened: Opened, names: frozenset[str]) -> Holding | None:
+def _holding(
+    index: int, header: Header, opened: Opened, names: frozenset[str], *, follows: bool
+) -> Holding | None:
+    """What of a record is the subject's.
+
+    ``follows``: a record of a request about the subject came before, under the same receipt or
+    pseudonym. That says whose it is where it names nobody, or its text is gone.
+    """
     told = opened.sealed.get("subject")  # sealed with the rest until version 0.1
     in_meta = isinstance(told, str) and normalised(told) in names
     named = opened.text.get("subject")
     own = in_meta or (isinstance(named, str) and normalised(named) in names)
+    own = own or (follows and named is None)
     texts = [key_id for key_id, plain in opened.keys if plain and "texts" in plain]
-    groups = [(key_id, plain["values"]) for key_id, plain in opened.keys
-              if plain and "values" in plain]  # fmt: skip
-    theirs = [key_id for key_id, values in groups if names & set(map(_plain, values.values()))]
+    groups = [(key_id, plain) for key_id, plain in opened.keys if plain and "values" in plain]
+    theirs = [key_id for key_id, plain in groups if names & _values(plain)]
     if own:
-        # Where no group is certain to be this person's, any of them may be: all go.
-        theirs = theirs or [key_id for key_id, _ in groups]
+        # Numbers, dates and addresses stand in one group, whoever's they are, so a number that
+        # matches says of no person's group whose it is. Where none is certain to be this
+        # person's, any of them may be: all go.
+        people = {key_id for key_id, plain in groups if plain.get("group") != OTHER}
+        spared = people - set(theirs) if people & set(theirs) else set()
+        theirs = [key_id for key_id, _ in groups if key_id not in spared]
         theirs = [*texts, *theirs, *([bytes.fromhex(header.key)] if in_meta else [])]
     if not own and not theirs:
         return None
     return Holding(index, header, opened, own, tuple(theirs), len(groups))
 
 
-def _plain(value: object) -> str:
-    return normalised(str(value))
+def _is_near(opened: Opened, names: frozenset[str], found: Holding | None) -> bool:
+    left = [plain for key_id, plain in opened.keys
+            if plain and "values" in plain and not (found and key_id in found.keys)]  # fmt: skip
+    long = [name for name in names if len(name) >= _TELLING]
+    return any(name in value for plain in left for value in _values(plain) for name in long)
+
+
+def _values(plain: Mapping[str, Any]) -> set[str]:
+    return {normalised(str(value)) for value in plain["values"].values()}
 
 
 def bodies(reader: Reader, start: int = 0) -> Iterator[tuple[int, bytes]]:
@@ -134,20 +172,21 @@ def bodies(reader: Reader, start: int = 0) -> Iterator[tuple[int, bytes]]:
 # --- by the blind index (audit-format.md §11.2) -----------------------------------------------
 
 
-def index_keys(reader: Reader, key: Keys, private: PrivateKey) -> list[bytes]:
-    """The index' keys of all days that this auditor can open."""
-    found = []
+def index_keys(reader: Reader, key: Keys, private: PrivateKey) -> tuple[list[bytes], int]:
+    """The index' keys that this auditor can open, and how many are closed to them."""
+    found, closed = [], 0
     for index in reader.acts(INDEX_KEY):
         record = parse(reader.row(index).body)
         try:
             found.append(bytes.fromhex(str(open_entry(record, key, private).sealed["key"])))
         except MissingError:
-            continue
-    return found
+            closed += key(bytes.fromhex(record.header.key)) is not None
+    return found, closed
 
 
 def look_up(
     reader: Reader, key: Keys, private: PrivateKey, kind: str, identifier: str
-) -> tuple[int, ...]:
-    """The records that the index names for an identifier, over all days."""
-    return reader.indexed(tokens(index_keys(reader, key, private), kind, identifier))
+) -> tuple[tuple[int, ...], int]:
+    """The records that the index names for an identifier, and how many of its keys are closed."""
+    keys, closed = index_keys(reader, key, private)
+    return reader.indexed(tokens(keys, kind, identifier)), closed

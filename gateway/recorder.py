@@ -19,7 +19,7 @@ from audit.alerts import Log
 from audit.errors import AuditError
 from audit.landing import Landing
 from audit.ledger import StoredRecord
-from audit.record import Entry
+from audit.record import Entry, months_until, parse
 from gateway import evidence, receipts
 from gateway.case import UNDECIDED, Case
 from gateway.domain import Clock, Principal, Role
@@ -339,10 +339,12 @@ class Recorder:
             LedgerUnavailableError: the ledger cannot be read.
         """
         rid = receipt_id.partition("-")[0]
-        if not self._owns(receipt_id, principal) and principal.role is not Role.AUDITOR:
+        owns = self._owns(receipt_id, principal)
+        if not owns and principal.role is not Role.AUDITOR:
             raise NotFoundError
         records = await self._find(rid)
-        return receipts.receipt(receipt_id, records, self._explanations.get(rid))
+        # What the ledger seals an auditor opens with a private key, and not here.
+        return receipts.receipt(receipt_id, records, self._explanations.get(rid) if owns else None)
 
     async def reported(self, receipt_id: str, principal: Principal, complaint: Complaint) -> None:
         """Put on record what the owner of a receipt says was missed or found wrongly.
@@ -375,9 +377,19 @@ class Recorder:
                 },
                 texts={name: text for name, text in texts.items() if text is not None},
                 subject=complaint.subject or self._subjects.get(rid),
-                **(self._kept.get(rid) or self._own),
+                **(self._kept.get(rid) or self._as_long_as(records)),
             )
         )
+
+    def _as_long_as(self, records: Sequence[StoredRecord]) -> _Kept:
+        """How long the records of a receipt are kept that this process does not remember.
+
+        Their floor is sealed: the site's own stands in for it.
+        """
+        last = max((parse(record.body).header.expires for record in records), default="")
+        months = max(months_until(self._clock(), last), 1) if last else self._own["retain_months"]
+        floor = min(self._own["floor_months"], months)
+        return _Kept(retain_months=months, floor_months=floor)
 
     def _owns(self, receipt_id: str, principal: Principal) -> bool:
         rid = receipt_id.partition("-")[0]

@@ -14,6 +14,7 @@ import typer
 
 if TYPE_CHECKING:
     from audit.cosignature import WitnessKey
+    from audit.recipients import PrivateKey
 
 
 class Output(StrEnum):
@@ -54,6 +55,19 @@ def plain_errors(code: int = 1) -> Iterator[None]:
         fail(str(error), code)
     except OSError as error:
         fail(error.strerror or "a file cannot be used", code)
+
+
+def record_opening(source: Path, command: str, private: PrivateKey) -> None:
+    """Put on record that seals of a home are about to be opened. Copies and bundles have none."""
+    from audit.ledger import record_act
+    from audit.recipients import id_of
+    from audit.record import Entry
+    from audit.storage.place import home_of
+
+    home = home_of(source)
+    if home is not None:
+        sealed = {"account": os.getuid(), "command": command, "auditor": id_of(private)}
+        record_act(home, Entry("seals.opened", features={"role": "auditor"}, sealed=sealed))
 
 
 def print_json(value: object) -> None:

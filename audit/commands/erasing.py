@@ -22,6 +22,7 @@ from audit.commands.common import (
     plain_errors,
     print_json,
     read_passphrase,
+    record_opening,
 )
 
 if TYPE_CHECKING:
@@ -99,6 +100,7 @@ def report(
 
     with plain_errors():
         private = load_private(key.read_bytes(), read_passphrase(passphrase_file))
+        record_opening(source, "subject report", private)
         keys = KeyStore.open(keystore, readonly=True)
         with open_whole(source) as evidence:
             erased = tags_of(item.body for item in evidence.items())
@@ -134,11 +136,13 @@ def find(
     if len(terms) != 1:
         fail("name a subject or a matter", 2)
     with opened_home(home, key, passphrase_file) as (ledger, private), ledger.reading() as reader:
-        found = look_up(reader, ledger.keys.key, private, *terms[0])
+        found, closed = look_up(reader, ledger.keys.key, private, *terms[0])
     if output is Output.JSON:
-        print_json({"records": list(found)})
-    else:
-        typer.echo("\n".join(f"record {index}" for index in found) or "no record")
+        print_json({"records": list(found), "closed_index_keys": closed})
+        return
+    typer.echo("\n".join(f"record {index}" for index in found) or "no record")
+    if closed:
+        typer.echo(f"{closed} of the index' keys do not open with this key: there may be more")
 
 
 def erase(
@@ -148,6 +152,9 @@ def erase(
     ground: Annotated[str, typer.Option(help="Of the GDPR: 17(1)(a) to 17(1)(f).")],
     also: Also = None,
     reference: Annotated[str, typer.Option(help="The site's own, without a name in it.")] = "",
+    partial: Annotated[
+        bool, typer.Option("--partial", help="Although records do not open with this key.")
+    ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Tell what would go.")] = False,
     passphrase_file: Passphrase = None,
     output: OutputOption = Output.TEXT,
@@ -158,16 +165,18 @@ def erase(
     from audit.subjects import Subject
 
     records: list[int] = []
-    request = Request(Subject(subject, also or ()), ground, reference)
+    request = Request(Subject(subject, also or ()), ground, reference, partial)
     with opened_home(home, key, passphrase_file) as (ledger, private):
         request.check()
         if dry_run:
             step = plan(ledger, private, request.subject)
             value = _told(step.records, step.several, step.exports, len(step.keys), step.unreadable)
+            value |= {"held": list(step.held), "near": list(step.near)}
             refusal = step.refusal
         else:
             done = run(ledger, private, request)
             value = _told(done.erased, done.several, done.exports, done.keys, done.unreadable)
+            value |= {"held": list(done.held), "near": list(done.near)}
             refusal, records = done.refusal, list(done.records)
     value |= {"dry_run": dry_run, "on_record": records, "refused": None}
     if refusal is not None:
@@ -206,6 +215,8 @@ def _print(value: dict[str, Any]) -> None:
     for name, words in (
         ("records", "concern the subject"),
         ("several", "hold values of others, too: look at them"),
+        ("held", "hold values of theirs that a legal hold keeps"),
+        ("near", "hold a value that contains a name given: name it with --also if it is theirs"),
         ("exports", "were made before: tell who has them (Art. 19)"),
         ("on_record", "say so"),
     ):

@@ -119,7 +119,7 @@ def _export(wanted: Wanted, passphrase_file: Path | None) -> int:
     from audit.ledger import record_act
     from audit.replay import spared, tags_of
     from audit.seal import open_entry
-    from audit.storage.place import holds_ledger
+    from audit.storage.place import home_of
 
     source, selection = wanted.source, wanted.selection
     with ExitStack() as stack:
@@ -133,9 +133,10 @@ def _export(wanted: Wanted, passphrase_file: Path | None) -> int:
                 readable = spared(keys.key, tags_of(item.body for item in log.items()))
             opening = partial(open_entry, key=readable, private=private)
         write = None if wanted.kind is Kind.BUNDLE else _writer(wanted.kind)
-        # A home is the place of a ledger; a bundle's directory cannot be appended to.
-        if holds_ledger(source):
-            record_act(source, _act(wanted.kind, selection, opened=opening is not None))
+        # The ledger in use, by either name; a copy of it and a bundle cannot be appended to.
+        home = home_of(source)
+        if home is not None:
+            record_act(home, _act(wanted.kind, selection, opened=opening is not None))
         if write is None:
             return _bundle(wanted)
         evidence = stack.enter_context(open_evidence(source))

@@ -17,6 +17,7 @@ from audit.commands.common import (
     fail,
     plain_errors,
     read_passphrase,
+    record_opening,
 )
 
 
@@ -68,6 +69,7 @@ def show(
     found = 0
     with plain_errors():
         private = load_private(key.read_bytes(), read_passphrase(passphrase_file))
+        record_opening(source, "show", private)
         keys = KeyStore.open(keystore, readonly=True)
         with open_whole(source) as evidence:
             # A copy of the key store that is older than an erasure still has its keys.

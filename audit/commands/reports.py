@@ -20,6 +20,7 @@ from audit.commands.common import (
     plain_errors,
     print_json,
     read_passphrase,
+    record_opening,
 )
 
 if TYPE_CHECKING:
@@ -65,7 +66,7 @@ def report(
         fail("the access report names people: it needs --key and --keystore", 2)
     period = Period(_minute(start, "--from"), _minute(end, "--to"))
     known = _moment(discovered)
-    with plain_errors(), _opener(key, keystore, passphrase_file) as opener:
+    with plain_errors(), _opener(source, key, keystore, passphrase_file) as opener:
         facts, verdict, watcher = _read(source, checkpoint or [], period, opener)
         page = render(
             Kind(kind), facts=facts, verdict=verdict, watcher=watcher,
@@ -102,7 +103,7 @@ def _read(source: Path, kept: list[Path], period: Any, opener: Opener | None) ->
 
 @contextmanager
 def _opener(
-    key: Path | None, keystore: Path | None, passphrase_file: Path | None
+    source: Path, key: Path | None, keystore: Path | None, passphrase_file: Path | None
 ) -> Iterator[Opener | None]:
     if key is None or keystore is None:
         yield None
@@ -111,6 +112,7 @@ def _opener(
     from audit.seal import open_entry
 
     private = load_private(key.read_bytes(), read_passphrase(passphrase_file))
+    record_opening(source, "report", private)
     keys = KeyStore.open(keystore, readonly=True)
     try:
         yield lambda record: open_entry(record, keys.key, private)

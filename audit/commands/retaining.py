@@ -40,9 +40,14 @@ def set_(
     with opened_home(home, key, passphrase_file) as (ledger, private):
         hold = set_hold(ledger, private, reason, subject=subject, matter=matter)
     if output is Output.JSON:
-        print_json({"hold": hold.id, "record": hold.index})
+        print_json({"hold": hold.id, "record": hold.index, "unreadable": hold.unreadable})
     else:
         typer.echo(f"hold {hold.id}, record {hold.index}")
+        if hold.unreadable:
+            typer.echo(
+                f"{hold.unreadable} records do not open with this key. Nothing expires until"
+            )
+            typer.echo("an auditor who opens them runs `auditlog expire --key`.")
 
 
 @hold_app.command("release")
@@ -56,8 +61,8 @@ def release(
     """End a hold, on record. What it kept expires as the rest does."""
     from audit.retention import release_hold
 
-    with opened_home(home, key, passphrase_file) as (ledger, _):
-        release_hold(ledger, hold, reason)
+    with opened_home(home, key, passphrase_file) as (ledger, private):
+        release_hold(ledger, private, hold, reason)
     typer.echo(f"hold {hold} is released")
 
 
@@ -97,30 +102,32 @@ def expire(
 
     from audit.ledger import Ledger
     from audit.retention import expire as run
-    from audit.retention import refresh_holds
+    from audit.retention import refresh_holds, trust_clock
 
-    closed = 0
+    incomplete = 0
     if key is not None:
         with opened_home(home, key, passphrase_file) as (ledger, private):
-            closed = refresh_holds(ledger, private)
+            incomplete = refresh_holds(ledger, private)
             done = run(ledger)
+            trust_clock(ledger)
     else:
         with plain_errors():
             ledger = Ledger.open(home, clock=lambda: datetime.now(UTC))
             try:
                 done = run(ledger)
+                trust_clock(ledger)
             finally:
                 ledger.close()
     if output is Output.JSON:
-        print_json({**asdict(done), "holds_that_do_not_open": closed})
+        print_json({**asdict(done), "incomplete_holds": incomplete})
         return
     typer.echo(f"destroyed    {done.destroyed} keys of the months before {done.before}")
     if done.held:
         typer.echo(f"held         {done.held} keys by a legal hold")
     if done.waiting:
         typer.echo("waiting      a hold keeps whole months: run this with an auditor's --key")
-    if closed:
-        fail(f"{closed} holds do not open with this key")
+    if incomplete:
+        fail(f"{incomplete} holds, or records they may be on, do not open with this key")
 
 
 def register(app: typer.Typer) -> None:

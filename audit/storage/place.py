@@ -16,7 +16,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 from audit.errors import FormatError, LedgerError
 
 LEDGER_FILE = "ledger.db"
-_SETTINGS_FILE = "settings.toml"
+_SETTINGS_FILE, _KEYSTORE_FILE = "settings.toml", "keystore.db"
 _SCHEMES = ("postgresql", "postgres")
 _PORT = 5432
 
@@ -103,6 +103,17 @@ def place_in(source: Path) -> Place:
         LedgerError, FormatError: as ``place_of``.
     """
     return place_of(source) if source.is_dir() else source
+
+
+def home_of(source: Path) -> Path | None:
+    """The home that ``source`` is, or whose ledger file it is: where what is done goes on record.
+
+    A copied ledger file, or a bundle, has none.
+    """
+    if source.is_dir():
+        return source if holds_ledger(source) else None
+    beside = source.name == LEDGER_FILE and (source.parent / _KEYSTORE_FILE).exists()
+    return source.parent if beside else None
 
 
 def holds_ledger(home: Path) -> bool:

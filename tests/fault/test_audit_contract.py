@@ -122,7 +122,7 @@ def test_an_entry_that_cannot_be_sealed_in_the_middle_of_a_batch(home):
         assert [n for n, index in enumerate(found) if index is None] == list(range(1, 40, 3))
         written = {index for index in found if index is not None}
         with ledger.reading() as reader:
-            indexed = look_up(reader, ledger.keys.key, home.private, SUBJECT, "MRN 1")
+            indexed, _ = look_up(reader, ledger.keys.key, home.private, SUBJECT, "MRN 1")
         assert set(indexed) == written
     assert report(home).code is Code.UNANCHORED
 
@@ -141,7 +141,7 @@ def test_the_key_of_the_index_is_drawn_anew_when_its_record_was_lost(home):
     with home.ledger(options) as ledger:
         index = told(ledger.submit(intent(2, subject="MRN 1")))
         with ledger.reading() as reader:
-            found = look_up(reader, ledger.keys.key, home.private, SUBJECT, "MRN 1")
+            found, _ = look_up(reader, ledger.keys.key, home.private, SUBJECT, "MRN 1")
         assert set(found) == {index}
     assert report(home).code is Code.UNANCHORED
 

@@ -57,7 +57,7 @@ def test_one_subject_goes_and_the_others_stay(subjects, erased):
             }
             with ledger.reading() as reader:
                 for subject in set(subjects):
-                    indexed = look_up(reader, ledger.keys.key, home.private, SUBJECT, subject)
+                    indexed, _ = look_up(reader, ledger.keys.key, home.private, SUBJECT, subject)
                     same = {
                         place
                         for place, other in zip(places, subjects, strict=True)

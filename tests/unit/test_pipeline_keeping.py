@@ -119,7 +119,7 @@ def test_a_record_number_finds_its_request_and_stands_nowhere(tmp_path):
         answered(one, ask(Role.CLINICIAN, record_numbers=(NUMBER,)))
         with one.ledger.reading() as reader:
             keys = one.ledger.keys.key
-            found = look_up(reader, keys, one.home.private, blind.SUBJECT, "mrn 0042 7731")
+            found, _ = look_up(reader, keys, one.home.private, blind.SUBJECT, "mrn 0042 7731")
             events = [parse(reader.row(index).body).header.event for index in found]
             assert events == ["intent", "outcome"]
             for row in reader.rows(0):
