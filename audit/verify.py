@@ -19,7 +19,8 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import ClassVar, Protocol
 
-from audit.checkpoint import RECEIPT_MAGIC, Checkpoint, SignedReceipt, VerifyingKey, signers
+from audit.chain import Chain
+from audit.checkpoint import RECEIPT_MAGIC, Checkpoint, VerifyingKey, signers
 from audit.cosignature import WitnessKey, cosigners
 from audit.errors import AuditError, FormatError, MissingError, NoteError
 from audit.merkle import Frontier, leaf_hash
@@ -105,6 +106,8 @@ class Report:
     anchored: int = 0
     receipts: int = 0
     open_intents: tuple[OpenIntent, ...] = ()
+    keys: tuple[tuple[int, str], ...] = ()
+    """The first record that each key of the log signs, and the key."""
 
     @property
     def demo(self) -> bool:
@@ -115,7 +118,7 @@ class Report:
 class _Log:
     """What the walk over the evidence has established so far."""
 
-    key: VerifyingKey
+    chain: Chain
     checkpoints: list[Checkpoint]
     tree: Frontier = field(default_factory=Frontier)
     roots: dict[int, bytes] = field(default_factory=dict)
@@ -155,8 +158,8 @@ def verify(  # noqa: PLR0913 - what an auditor may bring
     log = None
     try:
         log = _Log(*_signed_heads(evidence))
-        anchors = _readable(log.key, kept)
-        _walk(log, evidence, {a.size for a in anchors if a}, _positions(log.key, receipts))
+        anchors = _readable(log.chain, kept)
+        _walk(log, evidence, {a.size for a in anchors if a}, _positions(log.chain, receipts))
         _check_end(log)
         _check_second(log, second)
         _check_anchors(log, anchors)
@@ -191,40 +194,42 @@ def check_kept(kept: Sequence[bytes], receipts: Sequence[bytes]) -> None:
 # --- 1: the signed heads ----------------------------------------------------------------------
 
 
-def _signed_heads(evidence: Evidence) -> tuple[VerifyingKey, list[Checkpoint]]:
-    key = VerifyingKey.parse(evidence.vkey())
+def _signed_heads(evidence: Evidence) -> tuple[Chain, list[Checkpoint]]:
+    """The checkpoints, each signed by the key of its time, and the keys that they tell of."""
+    chain = Chain(VerifyingKey.parse(evidence.vkey()))
     found: list[Checkpoint] = []
     for number, note in enumerate(evidence.checkpoints()):
         try:
-            checkpoint = Checkpoint.open(note, key)
+            chain = chain.extended(note)
+            checkpoint = chain.open(note)
         except NoteError as failed:
             raise TamperedError(f"Tampered: checkpoint {number}: {failed}.") from None
         if checkpoint.size <= (found[-1].size if found else 0):
             raise TamperedError(f"Tampered: checkpoint {number} does not grow the log.")
         found.append(checkpoint)
-    return key, found
+    return chain, found
 
 
 def _text(note: bytes) -> str:
     return note.decode("utf-8").rpartition("\n\n")[0] + "\n"
 
 
-def _readable(key: VerifyingKey, kept: Sequence[bytes]) -> list[Checkpoint | None]:
+def _readable(chain: Chain, kept: Sequence[bytes]) -> list[Checkpoint | None]:
     """The kept checkpoints; None for one that this log's key did not sign (judged in step 4)."""
     result: list[Checkpoint | None] = []
     for note in kept:
         try:
-            result.append(Checkpoint.open(note, key))
+            result.append(chain.open(note))
         except NoteError:
             result.append(None)
     return result
 
 
-def _positions(key: VerifyingKey, receipts: Sequence[bytes]) -> set[int]:
+def _positions(chain: Chain, receipts: Sequence[bytes]) -> set[int]:
     wanted = set()
     for note in receipts:
         try:
-            wanted.add(SignedReceipt.open(note, key).index)
+            wanted.add(chain.receipt(note).index)
         except NoteError:
             continue
     return wanted
@@ -247,7 +252,7 @@ def _walk(log: _Log, evidence: Evidence, sizes: set[int], positions: set[int]) -
         leaf = leaf_hash(item.body)
         _check_record(log, item, leaf)
         if index >= covered:
-            _check_tail(log.key, item, leaf)
+            _check_tail(log.chain, item, leaf)
         log.tree.add(leaf)
         if index in positions:
             log.leaves[index] = leaf
@@ -265,9 +270,10 @@ def _check_record(log: _Log, item: Item, leaf: bytes) -> None:
         raise TamperedError(f"Tampered: record {item.index} is not what its leaf says.")
     try:
         header = parse(item.body).header
+        log.chain.check_record(item.index, header)
     except FormatError as failed:
         raise TamperedError(f"Tampered: record {item.index}: {failed}.") from None
-    if header.origin != log.key.name:
+    if header.origin != log.chain.name:
         raise TamperedError(f"Tampered: record {item.index} belongs to another log.")
     if header.seq <= log.sequence.get(header.boot, -1):
         raise TamperedError(f"Tampered: record {item.index} was written before, or out of order.")
@@ -280,10 +286,10 @@ def _check_record(log: _Log, item: Item, leaf: bytes) -> None:
         log.intents.pop(header.rid, None)
 
 
-def _check_tail(key: VerifyingKey, item: Item, leaf: bytes) -> None:
+def _check_tail(chain: Chain, item: Item, leaf: bytes) -> None:
     """Behind the newest checkpoint, the record's own receipt vouches for it."""
     try:
-        receipt = SignedReceipt.open(item.receipt or "", key)
+        receipt = chain.receipt(item.receipt or "")
     except NoteError:
         raise TamperedError(f"Tampered: record {item.index} carries no valid receipt.") from None
     if (receipt.index, receipt.leaf_hash) != (item.index, leaf):
@@ -307,7 +313,7 @@ def _check_end(log: _Log) -> None:
 def _check_second(log: _Log, key: MlDsaKey | None) -> None:
     if key is None:
         return
-    if key.name != log.key.name:
+    if key.name != log.chain.name:
         raise ContradictedError("Contradicts the ML-DSA-65 key you named: it is of another log.")
     try:
         lacking = first_unsigned([head.note for head in log.checkpoints], key)
@@ -340,7 +346,7 @@ def _check_anchors(log: _Log, anchors: Sequence[Checkpoint | None]) -> None:
 def _check_receipts(log: _Log, receipts: Sequence[bytes]) -> None:
     for note in receipts:
         try:
-            receipt = SignedReceipt.open(note, log.key)
+            receipt = log.chain.receipt(note)
         except NoteError:
             raise ContradictedError(
                 "Contradicts the receipt: this log's key did not sign it."
@@ -408,13 +414,14 @@ def _report(  # noqa: PLR0913, PLR0917 - the fields of one report
     return Report(
         code=code,
         words=words,
-        origin=log.key.name,
+        origin=log.chain.name,
         records=log.tree.size,
         covered=head.size if head else 0,
         root=head.root.hex() if head else "",
         anchored=anchored,
         receipts=receipts,
         open_intents=tuple(_open_intents(log, now)),
+        keys=tuple((n, key.vkey()) for n, key in ((0, log.chain.first), *log.chain.later)),
     )
 
 

@@ -42,6 +42,11 @@ class Bad(Exception):
         self.code = code
 
 
+def need(fine: object, words: str, code: int = TAMPERED) -> None:
+    if not fine:
+        raise Bad(words, code)
+
+
 # --- Ed25519, RFC 8032 section 5.1: verification only, so nothing here needs constant time ----
 P = 2**255 - 19
 L = 2**252 + 27742317777372353535851937790883648493
@@ -59,8 +64,7 @@ def _point(data: bytes) -> Point:
     x = pow(square, (P + 3) // 8, P)
     if (x * x - square) % P:
         x = x * ROOT_OF_MINUS_1 % P
-    if y >= P or (x * x - square) % P or (x == 0 and sign):
-        raise Bad("not a point of the curve")
+    need(y < P and (x * x - square) % P == 0 and (x or not sign), "not a point of the curve")
     x = P - x if x & 1 != sign else x
     return x, y, 1, x * y % P
 
@@ -73,13 +77,8 @@ def _add(p: Point, q: Point) -> Point:
 
 
 def _multiply(scalar: int, point: Point) -> Point:
-    result = (0, 1, 1, 0)
-    while scalar:
-        if scalar & 1:
-            result = _add(result, point)
-        point = _add(point, point)
-        scalar >>= 1
-    return result
+    rest = _multiply(scalar >> 1, _add(point, point)) if scalar else (0, 1, 1, 0)
+    return _add(rest, point) if scalar & 1 else rest
 
 
 BASE = _point((4 * pow(5, P - 2, P) % P).to_bytes(32, "little"))
@@ -89,43 +88,39 @@ SMALL = (0, 1, P - 1, ORDER_8, P - ORDER_8)  # y of the points that sign anythin
 
 def verify_ed25519(public: bytes, message: bytes, signature: bytes) -> None:
     """Raise Bad unless `signature` over `message` is by `public` (32 bytes)."""
-    s = int.from_bytes(signature[32:], "little")
-    if len(public) != 32 or len(signature) != 64 or s >= L or y_of(signature) in SMALL:
-        raise Bad("the signature does not verify")
+    s, whole = int.from_bytes(signature[32:], "little"), len(public) == 32 and len(signature) == 64
+    need(whole and s < L and y_of(signature) not in SMALL, "the signature does not verify")
     a = _point(public)
     digest = hashlib.sha512(signature[:32] + public + message).digest()
     challenge = int.from_bytes(digest, "little") % L
     negated = (P - a[0], a[1], 1, P - a[3])
     x, y, z, _ = _add(_multiply(s, BASE), _multiply(challenge, negated))
     x, y = (value * pow(z, P - 2, P) % P for value in (x, y))
-    if (y | (x & 1) << 255).to_bytes(32, "little") != signature[:32]:
-        raise Bad("the signature does not verify")
+    found = (y | (x & 1) << 255).to_bytes(32, "little")
+    need(found == signature[:32], "the signature does not verify")
 
 
 # --- signed notes, checkpoints, receipts ------------------------------------------------------
-
-
 def unbase64(text: str, length: int | None = None) -> bytes:
     try:
         data = base64.b64decode(text.encode("ascii"), validate=True)
     except ValueError:
         data, length = b"", -1
-    if base64.b64encode(data).decode("ascii") != text or len(data) != (length or len(data)):
-        raise Bad("not canonical base64, or of the wrong length")
+    fine = base64.b64encode(data).decode("ascii") == text and len(data) == (length or len(data))
+    need(fine, "not canonical base64, or of the wrong length")
     return data
 
 
 class Key:  # name+id+base64(0x01 || public)
     def __init__(self, vkey: str) -> None:
         parts = vkey.strip().split("+", 2)
-        if len(parts) != 3 or not re.fullmatch(r"[^\s+]+", parts[0]):
-            raise Bad("not a verifier key")
+        need(len(parts) == 3 and re.fullmatch(r"[^\s+]+", parts[0]), "not a verifier key")
         self.name, data = parts[0], unbase64(parts[2], 33)
         self.public = data[1:]
         self.id = hashlib.sha256(self.name.encode() + b"\n" + data).digest()[:4]
-        y = y_of(self.public)
-        if data[:1] != b"\x01" or y >= P or y in SMALL or self.id.hex() != parts[1]:
-            raise Bad("not an Ed25519 verifier key, or its id is not its own")
+        fine = data[:1] == b"\x01" and self.id.hex() == parts[1] and y_of(self.public) < P
+        fine &= y_of(self.public) not in SMALL
+        need(fine, "not an Ed25519 verifier key, or its id is not its own")
 
 
 def split_note(note: str | bytes) -> tuple[str, list[tuple[str, bytes]]]:
@@ -137,51 +132,71 @@ def split_note(note: str | bytes) -> tuple[str, list[tuple[str, bytes]]]:
             raise Bad("the note is not UTF-8") from None
     text, blank, rest = note.rpartition("\n\n")
     lines = rest[:-1].split("\n")
-    long = len(note) > 1 << 20 or len(lines) > 64
-    if long or not blank or rest[-1:] != "\n" or re.search(r"[\x00-\x09\x0b-\x1f]", note):
-        raise Bad("not a signed note")
+    fine = len(note) <= 1 << 20 and len(lines) <= 64 and blank and rest[-1:] == "\n"
+    need(fine and not re.search(r"[\x00-\x09\x0b-\x1f]", note), "not a signed note")
     signatures = []
     for line in lines:
         match = re.fullmatch("\u2014 ([^\\s+]+) (\\S+)", line)
         signatures.append((match[1], unbase64(match[2])) if match else ("", b""))
-        if len(signatures[-1][1]) < 5:
-            raise Bad("not a signature line")
+        need(len(signatures[-1][1]) >= 5, "not a signature line")
     return text + "\n", signatures
 
 
-def open_note(note: str | bytes, key: Key) -> str:
-    """The text of a note that `key` signed; lines of unknown keys are tolerated."""
+def check_note(note: str | bytes, key: Key) -> None:
+    """Raise Bad unless `key` signed the note; lines of unknown keys are tolerated."""
     text, signatures = split_note(note)
     ours = [blob for name, blob in signatures if name == key.name and blob[:4] == key.id]
     for blob in ours:
         verify_ed25519(key.public, text.encode(), blob[4:])
-    if not ours:
-        raise Bad("no signature of the log's key")
-    return text
+    need(ours, "no signature of the log's key")
+
+
+class Keys:  # the first, and those that rotations name, each signed by the one before it
+    def __init__(self, vkey: str) -> None:
+        self.first = Key(vkey)
+        self.name = self.first.name
+        self.later: dict[int, Key] = {}
+
+    def at(self, index: int) -> Key:
+        return [self.first, *(key for size, key in self.later.items() if size <= index)][-1]
+
+    def learn(self, size: int, line: str) -> None:
+        if line.startswith("next-key "):
+            key = Key(line[9:])
+            known = {old.public for old in (self.first, *self.later.values())}
+            need(key.name == self.name and key.public not in known, "not a new key of this log")
+            self.later[size] = key
+
+    def check(self, index: int, header: Any) -> None:
+        """A rotation's last record names the new key, and no other record does."""
+        key, rotated = self.later.get(index + 1), header["event"] == "key.rotated"
+        told = str(header["features"].get("signing")) if rotated else None
+        need(told == (key and key.public.hex()), f"record {index} is no such change of the key")
 
 
 def parse_checkpoint(text: str, origin: str | None = None) -> tuple[int, bytes]:
     lines = text.split("\n")[:-1]
     fine = len(lines) > 2 and all(lines) and origin in (None, lines[0])
-    if not fine or not re.fullmatch(SIZE, lines[1]):
-        raise Bad("not a checkpoint of this log")
+    need(fine and re.fullmatch(SIZE, lines[1]), "not a checkpoint of this log")
     return int(lines[1]), unbase64(lines[2], 32)
 
 
-def open_checkpoint(note: str | bytes, key: Key) -> tuple[int, bytes]:
-    return parse_checkpoint(open_note(note, key), key.name)
+def open_checkpoint(note: str | bytes, keys: Keys) -> tuple[int, bytes]:
+    size, root = parse_checkpoint(split_note(note)[0], keys.name)
+    for key in dict.fromkeys((keys.at(size - 1), keys.at(size))):  # two where one names the next
+        check_note(note, key)
+    return size, root
 
 
-def open_receipt(note: bytes, key: Key) -> tuple[int, bytes]:
-    lines = open_note(note, key).split("\n")[:-1]
-    if len(lines) < 7 or lines[:2] != [RECEIPT, key.name] or not re.fullmatch(SIZE, lines[4]):
-        raise Bad("not a receipt of this log")
+def open_receipt(note: bytes, keys: Keys) -> tuple[int, bytes]:
+    lines = split_note(note)[0].split("\n")[:-1]
+    fine = len(lines) >= 7 and lines[:2] == [RECEIPT, keys.name] and re.fullmatch(SIZE, lines[4])
+    need(fine, "not a receipt of this log")
+    check_note(note, keys.at(int(lines[4])))
     return int(lines[4]), unbase64(lines[5], 32)
 
 
 # --- the tree, RFC 6962 section 2.1 -----------------------------------------------------------
-
-
 def node(left: bytes, right: bytes) -> bytes:
     return hashlib.sha256(b"\x01" + left + right).digest()
 
@@ -228,30 +243,25 @@ def parse_record(body: bytes, what: str) -> Any:
             fine &= isinstance(part["n"], str)
     except (Bad, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         fine = False
-    if not fine:
-        raise Bad(f"{what} is not canonical, lacks a field or has one out of shape")
+    need(fine, f"{what} is not canonical, lacks a field or has one out of shape")
     return header
 
 
 # --- the bundle -------------------------------------------------------------------------------
-
-
 class Bundle:
     def __init__(self, path: str) -> None:
         self.open: Callable[[str], IO[bytes]] = lambda name: (Path(path) / name).open("rb")
-        if (Path(path) / "ledger.db").exists():
-            raise Bad("a bundle and a ledger stand in one place")
+        need(not (Path(path) / "ledger.db").exists(), "a bundle and a ledger stand in one place")
         if not Path(path).is_dir():
             with Path(path).open("rb") as file:
-                if file.read(2) != b"PK":
-                    raise Bad("neither a directory nor a zip file", MISSING)
+                need(file.read(2) == b"PK", "neither a directory nor a zip file", MISSING)
             self.open = zipfile.ZipFile(path).open
         manifest = self.small("manifest.json")
         fine = isinstance(manifest, dict) and manifest.get("format") == "cloister-bundle/1"
         self.vkey: str = manifest.get("vkey", "") if fine else ""
         self.count: int = manifest.get("records", "") if fine else 0
-        if not fine or not isinstance(self.vkey, str) or not isinstance(self.count, int):
-            raise Bad("the manifest is not one of a bundle")
+        fine &= isinstance(self.vkey, str) and isinstance(self.count, int)
+        need(fine, "the manifest is not one of a bundle")
 
     def small(self, name: str) -> Any:
         try:
@@ -266,33 +276,30 @@ class Bundle:
         found = 0
         with self.open("records.log") as file:
             for line in iter(lambda: file.readline(MAX_LINE), b""):
-                match = re.fullmatch(rb"(0|[1-9][0-9]{0,18}) (.*)\n", line, re.DOTALL)
-                if match is None and not line.endswith(b"\n"):
-                    raise Bad(f"record {found} is cut off", MISSING)
-                if match is None:
-                    raise Bad(f"line {found + 1} of records.log is not a record")
+                match: Any = re.fullmatch(rb"(0|[1-9][0-9]{0,18}) (.*)\n", line, re.DOTALL)
+                need(line.endswith(b"\n"), f"record {found} is cut off", MISSING)
+                need(match, f"line {found + 1} of records.log is not a record")
                 yield int(match.group(1)), match.group(2)
                 found += 1
-        if found < self.count:
-            raise Bad(f"{found} of {self.count} records are here", MISSING)
+        need(found >= self.count, f"{found} of {self.count} records are here", MISSING)
 
 
-def signed_heads(bundle: Bundle, key: Key) -> Heads:
+def signed_heads(bundle: Bundle, keys: Keys) -> Heads:
     heads: Heads = []
     notes = bundle.small("checkpoints.json")
-    if not isinstance(notes, list) or not all(isinstance(note, str) for note in notes):
-        raise Bad("checkpoints.json is not a list of notes")
+    fine = isinstance(notes, list) and all(isinstance(note, str) for note in notes)
+    need(fine, "checkpoints.json is not a list of notes")
     for note in notes:
-        heads.append(open_checkpoint(note, key))
-        if heads[-1][0] <= (heads[-2][0] if heads[1:] else 0):
-            raise Bad(f"checkpoint {len(heads)} does not grow the log")
+        text = split_note(note)[0]
+        keys.learn(parse_checkpoint(text, keys.name)[0], text.split("\n")[3])
+        heads.append(open_checkpoint(note, keys))
+        grown = heads[-1][0] > (heads[-2][0] if heads[1:] else 0)
+        need(grown, f"checkpoint {len(heads)} does not grow the log")
     return heads
 
 
-class Log:
-    """A walk over all records: the leaves and roots that heads, kept notes and receipts name."""
-
-    def __init__(self, bundle: Bundle, key: Key, heads: Heads, asked: Set[int]) -> None:
+class Log:  # a walk over all records: the leaves and roots that heads, kept and receipts name
+    def __init__(self, bundle: Bundle, keys: Keys, heads: Heads, asked: Set[int]) -> None:
         self.size = 0
         self.leaves: dict[int, bytes] = {}
         self.roots: dict[int, bytes] = {}
@@ -300,14 +307,14 @@ class Log:
         edge: list[bytes] = []
         wanted, covered = dict(heads), heads[-1][0] if heads else 0
         for index, body in bundle.records():
-            if index > self.size:
-                raise Bad(f"record {self.size} is not there", MISSING)
-            if index < self.size or index >= covered:
-                raise Bad(f"record {index} stands where none should")
+            need(index <= self.size, f"record {self.size} is not there", MISSING)
+            need(self.size <= index < covered, f"record {index} stands where none should")
             header = parse_record(body, f"record {index}")
-            if header["origin"] != key.name or header["seq"] <= sequence.get(header["boot"], -1):
-                raise Bad(f"record {index} is of another log, or was written before")
-            sequence[header["boot"]] = header["seq"]
+            boot, seq = header["boot"], header["seq"]
+            fine = header["origin"] == keys.name and seq > sequence.get(boot, -1)
+            need(fine, f"record {index} is of another log, or was written before")
+            keys.check(index, header)
+            sequence[boot] = seq
             leaf = hashlib.sha256(b"\x00" + body).digest()
             add(edge, index, leaf)
             self.size = size = index + 1
@@ -315,44 +322,39 @@ class Log:
                 self.leaves[index] = leaf
             if size in asked or size in wanted:
                 self.roots[size] = functools.reduce(lambda root, left: node(left, root), edge[::-1])
-            if size in wanted and self.roots[size] != wanted[size]:
-                raise Bad(f"the first {size} records are not those of their checkpoint")
+            fine = size not in wanted or self.roots[size] == wanted[size]
+            need(fine, f"the first {size} records are not those of their checkpoint")
 
 
-def signed(reader: Callable[..., Any], notes: Notes, key: Key) -> Iterator[Any]:
-    """What was kept: (position, hash) of each, or None for one that this key did not sign."""
+def signed(reader: Callable[..., Any], notes: Notes, keys: Keys) -> Iterator[Any]:
+    """What was kept: (position, hash) of each, or None where the key of then did not sign it."""
     for note in notes:
         try:
-            yield reader(note, key)
+            yield reader(note, keys)
         except Bad:
             yield None
 
 
-def judge(bundle: Bundle, kept: Notes, receipts: Notes) -> tuple[int, str]:  # noqa: C901
-    key = Key(bundle.vkey)
-    heads = signed_heads(bundle, key)
-    anchors, given = [*signed(open_checkpoint, kept, key)], [*signed(open_receipt, receipts, key)]
-    log = Log(bundle, key, heads, {found[0] for found in (*anchors, *given) if found})
+def judge(bundle: Bundle, kept: Notes, receipts: Notes) -> tuple[int, str]:
+    keys = Keys(bundle.vkey)
+    heads = signed_heads(bundle, keys)
+    anchors, given = [*signed(open_checkpoint, kept, keys)], [*signed(open_receipt, receipts, keys)]
+    log = Log(bundle, keys, heads, {found[0] for found in (*anchors, *given) if found})
     here, anchored = log.size, 0
-    if not heads:
-        raise Bad("no checkpoint" if here else "the log is empty", MISSING)
-    if here < heads[-1][0]:
-        raise Bad(f"{here} of {heads[-1][0]} records are here", MISSING)
+    need(heads, "no checkpoint" if here else "the log is empty", MISSING)
+    need(here >= heads[-1][0], f"{here} of {heads[-1][0]} records are here", MISSING)
     for anchor in anchors:
-        if anchor is None:
-            raise Bad("another key signed the checkpoint you kept", CONTRADICTED)
-        if anchor[0] > here:
-            raise Bad(f"you kept a checkpoint of {anchor[0]}; {here} are here", MISSING)
-        if log.roots[anchor[0]] != anchor[1]:
-            raise Bad(f"the first {anchor[0]} records are not those you kept", CONTRADICTED)
-        anchored = max(anchored, anchor[0])
+        need(anchor, "another key signed the checkpoint you kept", CONTRADICTED)
+        size, root = anchor
+        need(size <= here, f"you kept a checkpoint of {size}; {here} are here", MISSING)
+        fine = log.roots[size] == root
+        need(fine, f"the first {size} records are not those you kept", CONTRADICTED)
+        anchored = max(anchored, size)
     for receipt in given:
-        if receipt is None:
-            raise Bad("another key signed the receipt", CONTRADICTED)
-        if receipt[0] >= here:
-            raise Bad(f"the receipt is for record {receipt[0]}; {here} are here", MISSING)
-        if log.leaves[receipt[0]] != receipt[1]:
-            raise Bad(f"record {receipt[0]} is not the one the receipt is for")
+        need(receipt, "another key signed the receipt", CONTRADICTED)
+        index, leaf = receipt
+        need(index < here, f"the receipt is for record {index}; {here} are here", MISSING)
+        need(log.leaves[index] == leaf, f"record {index} is not the one the receipt is for")
     if not anchored:
         return UNANCHORED, f"Consistent but unanchored: {here} records; use --checkpoint FILE."
     return ANCHORED, f"Verified and anchored: {here} records, {anchored} of them as you kept them."
@@ -361,11 +363,10 @@ def judge(bundle: Bundle, kept: Notes, receipts: Notes) -> tuple[int, str]:  # n
 def verdict(path: str, kept: Notes = (), receipts: Notes = ()) -> tuple[int, str]:
     """Code and words for a bundle. Raises Bad where `kept` or `receipts` are no such thing."""
     for note in kept:
-        if parse_checkpoint(split_note(note)[0])[0] == 0:
-            raise Bad("a checkpoint of an empty log anchors nothing")
+        size = parse_checkpoint(split_note(note)[0])[0]
+        need(size, "a checkpoint of an empty log anchors nothing")
     for note in receipts:
-        if not split_note(note)[0].startswith(RECEIPT + "\n"):
-            raise Bad("not a receipt")
+        need(split_note(note)[0].startswith(RECEIPT + "\n"), "not a receipt")
     demo = ""
     try:
         bundle = Bundle(path)
