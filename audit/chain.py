@@ -127,11 +127,11 @@ class Chain:
         first = VerifyingKey.parse(facts.fact("vkey").decode("utf-8", "replace"))
         try:
             later = json.loads(facts.fact(FACT))
+            return cls(first, tuple((int(n), VerifyingKey.parse(vkey)) for n, vkey in later))
         except MissingError:  # nothing was rotated
             return cls(first)
-        except ValueError:
+        except (ValueError, TypeError, AttributeError):
             raise NoteError("the ledger's list of its keys is damaged") from None
-        return cls(first, tuple((size, VerifyingKey.parse(vkey)) for size, vkey in later))
 
     def to_fact(self) -> bytes:
         return json.dumps([[size, key.vkey()] for size, key in self.later]).encode("ascii")

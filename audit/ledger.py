@@ -30,8 +30,16 @@ from typing import Any
 from audit.auditorlist import Watched, first_registry, save_registry
 from audit.blind import EVENT as INDEX_KEY
 from audit.blind import BlindIndex
+from audit.chain import ROTATED, Chain
 from audit.checkpoint import Checkpoint, SignedReceipt
-from audit.errors import KeyStoreError, LedgerError, MissingError, NoteError, ProofError
+from audit.errors import (
+    KeyStoreError,
+    LedgerError,
+    MissingError,
+    NoteError,
+    ProofError,
+    RecordError,
+)
 from audit.keys import KeyStore
 from audit.merkle import Frontier, inclusion_proof, leaf_hash, verify_inclusion
 from audit.recipients import Auditor
@@ -221,6 +229,8 @@ class Ledger:
             RecordError: the entry may not be written (at once, before anything is queued).
         """
         entry.check()
+        if entry.event == ROTATED:
+            raise RecordError("the log's key changes with `auditlog keystore rotate-signing`")
         return self._enqueue(entry, unindex)
 
     def publish(self) -> Future[None]:
@@ -280,7 +290,7 @@ class Ledger:
             newest = reader.newest_checkpoint()
             if newest is None:
                 raise LedgerError("the ledger has no checkpoint")
-            head = Checkpoint.open(newest[1], self._signer.public)
+            head = Chain.stored(reader).open(newest[1])
             return tuple(_proven(row, head, reader) for row in rows)
 
     def checkpoint(self) -> str | None:
@@ -423,6 +433,7 @@ class Ledger:
             self._ring.made_durable(keys)
         with self._store.writing() as writer:
             self._check_erased(writer)
+            self._take_key(writer)
             edge = self._frontier(writer)
             appended = self._append(writer, edge, batch)
             signed = self._sign_if_due(writer, edge, asked=sign)
@@ -443,6 +454,15 @@ class Ledger:
             self._erased = newest
             self._ring.forget()
             raise _StaleKeysError
+
+    def _take_key(self, reader: Reader) -> None:
+        """Sign with the log's key of now: another process may have rotated it (§5.8)."""
+        try:
+            self._signer = self._keys.signer(Chain.stored(reader).current)
+        except (MissingError, NoteError):
+            raise LedgerError("the ledger does not say which key signs it") from None
+        except KeyStoreError:
+            raise LedgerError("the key store lacks the key that signs this ledger") from None
 
     def _frontier(self, writer: Writer) -> Frontier:
         """The tree's right edge as stored; the remembered one where the stored end confirms it."""
@@ -517,12 +537,11 @@ class Ledger:
         """The size of the newest checkpoint, once the stored tree was found to agree with it."""
         with self._store.reading() as reader:
             newest, (size, _) = reader.newest_checkpoint(), reader.last()
-            if reader.fact("vkey").decode() != self._signer.public.vkey():
-                raise LedgerError("this key store belongs to another ledger")
+            self._take_key(reader)
             if newest is None:
                 return 0
             try:
-                checkpoint = Checkpoint.open(newest[1], self._signer.public)
+                checkpoint = Chain.stored(reader).open(newest[1])
                 root = Frontier.load(checkpoint.size, reader.node).root()
             except (NoteError, MissingError):
                 raise LedgerError("the ledger contradicts its newest checkpoint") from None

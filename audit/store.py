@@ -135,7 +135,7 @@ _INSERT_RECORD, _INSERT_NODE = insert(_records), insert(_nodes)
 _INSERT_CHECKPOINT, _INSERT_PENDING = insert(_checkpoints), insert(_pending)
 _INSERT_KEY = insert(_keys)
 _DELETE_PENDING = delete(_pending).where(_pending.c.rid == bindparam("closed"))
-_PROBE_FACT = insert(_facts).prefix_with("OR REPLACE")
+_PUT_FACT = insert(_facts).prefix_with("OR REPLACE")
 _PROBE_SECRET = insert(_secrets).prefix_with("OR REPLACE")
 _SELECT_FACT = select(_facts.c.value).where(_facts.c.name == bindparam("name"))
 _SELECT_LAST = select(_records.c.idx, _records.c.leaf).order_by(_records.c.idx.desc()).limit(1)
@@ -385,9 +385,13 @@ class Writer(Reader):
     def note_acts(self, acts: Sequence[tuple[int, str]]) -> None:
         self._many(_INSERT_ACT, [{"idx": index, "event": name} for index, name in acts])
 
+    def set_fact(self, name: str, value: bytes) -> None:
+        """Let the ledger say something of itself."""
+        self._connection.execute(_PUT_FACT, {"name": name, "value": value})
+
     def probe(self) -> None:
         """Write enough that a full disk says so."""
-        self._connection.execute(_PROBE_FACT, {"name": _PROBE, "value": os.urandom(_PROBE_BYTES)})
+        self.set_fact(_PROBE, os.urandom(_PROBE_BYTES))
 
     def _many(self, statement: Executable, rows: list[dict[str, Any]]) -> None:
         if rows:
