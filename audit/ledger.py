@@ -40,6 +40,7 @@ from audit.errors import (
     ProofError,
     RecordError,
 )
+from audit.exclusive import exclusive
 from audit.keys import KeyStore
 from audit.merkle import Frontier, inclusion_proof, leaf_hash, verify_inclusion
 from audit.recipients import Auditor
@@ -141,7 +142,8 @@ def init_home(
         keys.close()
     if auditors:
         listed = home / AUDITORS_FILE
-        save_registry(listed, first_registry(listed, auditors))
+        with exclusive(home):
+            save_registry(listed, first_registry(listed, auditors))
     return public.name
 
 
