@@ -17,10 +17,10 @@ import structlog
 from litestar import Litestar
 
 from audit.alerts import Watched
-from audit.auditorlist import load_registry
 from audit.errors import AuditError
-from audit.ledger import AUDITORS_FILE, Ledger, Options
+from audit.ledger import Ledger, Options
 from audit.retention import Expirer
+from audit.setup import setup
 from gateway import __version__
 from gateway.api.auth import AuthFailures
 from gateway.api.keyfile import KeyFile
@@ -206,7 +206,7 @@ def create_app(
     policies = policies_in_force(settings, home)
     guard = protector(settings, home, clock)
     ledger = open_ledger(settings, home, clock)
-    registry = load_registry(home / AUDITORS_FILE)
+    auditors, found = setup(home)
     pool = ThreadPoolExecutor(settings.detection.workers, thread_name_prefix="detect")
 
     def forget() -> None:
@@ -262,7 +262,7 @@ def create_app(
             check_default(settings.engine.default_model, engine.models())
             expirer = Expirer(ledger)
             await asyncio.to_thread(expire, expirer)
-            await record.boot(__version__, registry.digest)
+            await record.boot(__version__, auditors, found)
         except GatewayError as error:
             log.error("gateway_not_started", code=error.code)  # noqa: TRY400 - for machines
             sys.stderr.write(f"gateway: {error.message}\n")  # for people: the library logs neither

@@ -96,6 +96,7 @@ def _report_json(report: Report) -> dict[str, Any]:
             {"index": i.index, "rid": i.rid, "minute": i.minute, "reason": i.reason}
             for i in report.open_intents
         ],
+        "keys": [{"from": first, "vkey": vkey} for first, vkey in report.keys],
     }
 
 
@@ -109,6 +110,9 @@ def _print_report(report: Report) -> None:
     typer.echo(f"log          {report.origin}")
     typer.echo(f"records      {report.records}, {report.covered} under the newest checkpoint")
     typer.echo(f"root         {report.root or '-'}")
+    if len(report.keys) > 1:
+        since = report.keys[-1][0]
+        typer.echo(f"keys         {len(report.keys)}, the newest signs from record {since} on")
     if report.receipts:
         typer.echo(f"receipts     {report.receipts} in place")
     for intent in report.open_intents:
