@@ -126,15 +126,21 @@ class Chain:
         """
         first = VerifyingKey.parse(facts.fact("vkey").decode("utf-8", "replace"))
         try:
-            later = json.loads(facts.fact(FACT))
+            later = json.loads(rotations(facts))
             return cls(first, tuple((int(n), VerifyingKey.parse(vkey)) for n, vkey in later))
-        except MissingError:  # nothing was rotated
-            return cls(first)
         except (ValueError, TypeError, AttributeError):
             raise NoteError("the ledger's list of its keys is damaged") from None
 
     def to_fact(self) -> bytes:
         return json.dumps([[size, key.vkey()] for size, key in self.later]).encode("ascii")
+
+
+def rotations(facts: Facts) -> bytes:
+    """The rotations as the ledger remembers them: where they are as before, so is the key."""
+    try:
+        return facts.fact(FACT)
+    except MissingError:  # nothing was rotated
+        return b"[]"
 
 
 def next_key(key: VerifyingKey) -> str:

@@ -30,7 +30,7 @@ from typing import Any
 from audit.auditorlist import Watched, first_registry, save_registry
 from audit.blind import EVENT as INDEX_KEY
 from audit.blind import BlindIndex
-from audit.chain import ROTATED, Chain
+from audit.chain import ROTATED, Chain, rotations
 from audit.checkpoint import Checkpoint, SignedReceipt
 from audit.errors import (
     KeyStoreError,
@@ -164,7 +164,7 @@ class Ledger:
         self.boot = sealer.boot
         self._store, self._keys, self._clock, self._options = store, keys, clock, options
         self._sealer, self._ring = sealer, sealer.ring
-        self._signer = keys.signing_key
+        self._signer, self._rotations = keys.signing_key, b""  # see _take_key
         self._index = BlindIndex(sealer.randomness) if options.index else None
         self._seq = 0
         self._edge: tuple[Frontier, bytes] | None = None  # as of our last commit; see _frontier
@@ -460,7 +460,10 @@ class Ledger:
     def _take_key(self, reader: Reader) -> None:
         """Sign with the log's key of now: another process may have rotated it (§5.8)."""
         try:
-            self._signer = self._keys.signer(Chain.stored(reader).current)
+            told = rotations(reader)
+            if told != self._rotations:
+                self._signer = self._keys.signer(Chain.stored(reader).current)
+                self._rotations = told
         except (MissingError, NoteError):
             raise LedgerError("the ledger does not say which key signs it") from None
         except KeyStoreError:

