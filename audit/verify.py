@@ -137,6 +137,7 @@ def verify(  # noqa: PLR0913 - what an auditor may bring
     witnesses: Sequence[WitnessKey] = (),
     threshold: int = 0,
     second: MlDsaKey | None = None,
+    known: VerifyingKey | None = None,
 ) -> Report:
     """Verify a log against itself and against what the auditor kept.
 
@@ -150,6 +151,7 @@ def verify(  # noqa: PLR0913 - what an auditor may bring
             without one, the log is unanchored (audit-format.md §9.6).
         second: the log's ML-DSA-65 key. Its line must stand on the newest checkpoint, and on all
             since the first that has it.
+        known: a verifier key of the log that the auditor kept: it must be one of the chain.
 
     Raises:
         FormatError: a kept checkpoint or receipt is no such thing. Everything else is a verdict.
@@ -162,6 +164,7 @@ def verify(  # noqa: PLR0913 - what an auditor may bring
         _walk(log, evidence, {a.size for a in anchors if a}, _positions(log.chain, receipts))
         _check_end(log)
         _check_second(log, second)
+        _check_known(log, known)
         _check_anchors(log, anchors)
         _check_receipts(log, receipts)
         cosigned = _cosigned(log, witnesses, threshold)
@@ -323,6 +326,13 @@ def _check_second(log: _Log, key: MlDsaKey | None) -> None:
         raise ContradictedError(
             f"Contradicts the ML-DSA-65 key you named: it did not sign checkpoint {lacking}."
         )
+
+
+def _check_known(log: _Log, key: VerifyingKey | None) -> None:
+    """A log that was signed anew with another key does not have the one that was kept."""
+    keys = (log.chain.first, *(later for _, later in log.chain.later))
+    if key is not None and key not in keys:
+        raise ContradictedError("Contradicts the key you kept: this log never had it.")
 
 
 def _check_anchors(log: _Log, anchors: Sequence[Checkpoint | None]) -> None:

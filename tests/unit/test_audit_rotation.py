@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import sqlite3
 import subprocess
 import sys
@@ -19,6 +18,8 @@ from audit.cli import app
 from audit.errors import KeyStoreError, LedgerError, NoteError, RecordError, WitnessError
 from audit.export import LedgerEvidence, export_bundle
 from audit.keys import KeyStore
+from audit.keystore.change import Change
+from audit.keystore.passphrase import Passphrase
 from audit.ledger import Ledger, Options
 from audit.merkle import Frontier
 from audit.record import Entry, parse
@@ -34,6 +35,10 @@ from tests.conformance.test_audit_verifiers import judge, standalone
 def home():
     with quick_folder() as folder:
         yield make_home(folder / "home")
+
+
+def run(*arguments):
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
 
 
 def rotate(home):
@@ -191,6 +196,43 @@ def test_two_rotations_at_once_are_two_rotations(home):
     assert judge(home.path).code is Code.UNANCHORED
 
 
+def lock_with_phrase(home):
+    (home.path / "phrase").write_bytes(b"correct horse")
+    (home.path / "phrase").chmod(0o600)
+    settings = '[keystore]\nlock = "passphrase"\npassphrase_file = "phrase"\n'
+    (home.path / "settings.toml").write_text(settings)
+    Change(home.path / "keystore.db").lock(Passphrase(b"correct horse", cost=1 << 14))
+
+
+def test_the_key_stores_own_rotation_at_the_same_time_loses_no_key(home):
+    """Rows move under a new master key, the signing key changes: neither undoes the other."""
+    lock_with_phrase(home)
+    home.fill(1)
+    base = [sys.executable, "-m", "audit", "keystore"]
+    running = [
+        subprocess.Popen([*base, verb, str(home.path)], stdout=subprocess.DEVNULL)
+        for verb in ("rotate", "rotate-signing")
+    ]
+    assert [process.wait() for process in running] == [0, 0]
+    home.fill(1)
+    assert len(chain(home).later) == 1
+    assert judge(home.path).code is Code.UNANCHORED
+
+
+def test_a_key_that_was_kept_is_one_of_the_logs(home, tmp_path):
+    """Each of the chain counts, another does not, and none of them anchors the log."""
+    home.fill(1)
+    key = chain(home).first.vkey()
+    later = rotate(home).key.vkey()
+    (tmp_path / "key").write_text(later + "\n")
+    for kept in (key, later, tmp_path / "key"):
+        assert run("verify", home.path, "--log", kept).exit_code == 10
+    stranger = SigningKey(chain(home).name, bytes(range(32))).public.vkey()
+    refused = run("verify", home.path, "--log", stranger)
+    assert (refused.exit_code, "never had it" in refused.output) == (30, True)
+    assert run("verify", home.path, "--log", "a+b").exit_code == 2
+
+
 def test_only_a_rotation_writes_its_record(home):
     """Elsewhere the event is refused: a verifier would take it for a forgery."""
     with home.ledger() as ledger, pytest.raises(RecordError):
@@ -211,19 +253,14 @@ def test_a_key_store_of_before_a_rotation_signs_nothing(home):
 
 def test_a_locked_key_store_keeps_the_new_key_under_its_lock(home):
     """The new private key stands nowhere in the open, and opens with the passphrase."""
-    (home.path / "phrase").write_bytes(b"correct horse")
-    os.chmod(home.path / "phrase", 0o600)  # noqa: PTH101 - the file was just made
-    settings = '[keystore]\nlock = "passphrase"\npassphrase_file = "phrase"\n'
-    (home.path / "settings.toml").write_text(settings)
-    run = CliRunner()
-    assert run.invoke(app, ["keystore", "lock", str(home.path)]).exit_code == 0
-    done = run.invoke(app, ["keystore", "rotate-signing", str(home.path), "-o", "json"])
+    lock_with_phrase(home)
+    done = run("keystore", "rotate-signing", home.path, "-o", "json")
     assert done.exit_code == 0, done.output
     told = json.loads(done.stdout)
     assert VerifyingKey.parse(told["vkey"]) == chain(home).current
     for file in home.path.glob("keystore.db*"):
         assert seed(home) not in file.read_bytes()
-    assert run.invoke(app, ["keystore", "rotate", str(home.path)]).exit_code == 0
+    assert run("keystore", "rotate", home.path).exit_code == 0
     home.fill(1)
     assert judge(home.path, [told["checkpoint"].encode()]).code is Code.ANCHORED
 
@@ -270,10 +307,6 @@ def test_keys_are_printed_with_the_first_record_of_each(home):
     first, last = shown.stdout.splitlines()
     assert first.split() == ["0", chain(home).first.vkey()]
     assert last.split() == [str(done.size), done.key.vkey()]
-
-
-def run(*arguments):
-    return CliRunner().invoke(app, [str(argument) for argument in arguments])
 
 
 def over_the_gap(home, folder, since, *log):
