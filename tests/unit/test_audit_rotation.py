@@ -12,22 +12,20 @@ from contextlib import closing
 import pytest
 from typer.testing import CliRunner
 
-from audit.chain import Chain, next_key
+from audit.chain import Chain
 from audit.checkpoint import Checkpoint, SignedReceipt, SigningKey, VerifyingKey
 from audit.cli import app
-from audit.errors import KeyStoreError, LedgerError, NoteError, RecordError, WitnessError
+from audit.errors import KeyStoreError, LedgerError, NoteError, RecordError
 from audit.export import LedgerEvidence, export_bundle
 from audit.keys import KeyStore
 from audit.keystore.change import Change
 from audit.keystore.passphrase import Passphrase
 from audit.ledger import Ledger, Options
-from audit.merkle import Frontier
 from audit.record import Entry, parse
 from audit.rotate import rotate_signing
 from audit.store import LedgerStore
 from audit.verify import Code, verify
-from audit.witness import Request, Witness, generate, load_private, request
-from tests.auditkit import START, append_requests, intent, make_home, quick_folder
+from tests.auditkit import append_requests, intent, make_home, quick_folder
 from tests.conformance.test_audit_verifiers import judge, standalone
 
 
@@ -251,6 +249,46 @@ def test_a_key_store_of_before_a_rotation_signs_nothing(home):
         rotate(home)
 
 
+def test_a_ledger_of_before_a_rotation_is_not_written_on(home):
+    """Rolled back beside the key store of now, it names a key that is destroyed; it verifies."""
+    home.fill(1)
+    copy = (home.path / "ledger.db").read_bytes()
+    kept = rotate(home).checkpoint.encode()
+    for file in home.path.glob("ledger.db*"):
+        file.unlink()
+    (home.path / "ledger.db").write_bytes(copy)
+    with pytest.raises(LedgerError, match="lacks the key that signs"):
+        Ledger.open(home.path, clock=home.clock)
+    assert judge(home.path).code is Code.UNANCHORED
+    assert judge(home.path, [kept]).code is Code.MISSING
+
+
+@pytest.mark.parametrize(
+    ("statement", "code"),
+    [
+        ("delete from facts where name = 'rotations'", 10),
+        ("update facts set value = 'x' where name = 'rotations'", 10),
+        ("delete from checkpoints where size = 4", 40),
+        ("delete from checkpoints where size > 3", 40),
+        ("delete from checkpoints where size > 4", 10),  # each record behind has its receipt
+        ("delete from checkpoints where size > 4; update records set receipt = '' where idx = 5", 40),
+        ("delete from checkpoints where size > 3; delete from records where idx > 3", 40),
+        ("delete from checkpoints where size > 3; delete from records where idx > 2", 10),
+        ("update facts set value = cast(? as blob) where name = 'vkey'", 40),
+    ],
+)  # fmt: skip
+def test_a_rotated_ledger_that_was_tampered_with_is_found_out(home, statement, code):
+    """``verify`` takes the keys from the checkpoints and trusts no list of the database."""
+    home.fill(1)
+    new = rotate(home).key.vkey()
+    home.fill(1)
+    with closing(sqlite3.connect(home.path / "ledger.db")) as database:
+        for one in statement.split(";"):
+            database.execute(one, [new] if "?" in one else [])
+        database.commit()
+    assert int(judge(home.path).code) == code
+
+
 def test_a_locked_key_store_keeps_the_new_key_under_its_lock(home):
     """The new private key stands nowhere in the open, and opens with the passphrase."""
     lock_with_phrase(home)
@@ -307,107 +345,6 @@ def test_keys_are_printed_with_the_first_record_of_each(home):
     first, last = shown.stdout.splitlines()
     assert first.split() == ["0", chain(home).first.vkey()]
     assert last.split() == [str(done.size), done.key.vkey()]
-
-
-def over_the_gap(home, folder, since, *log):
-    """Export, cosign and import a head; what the three said, and the exit codes."""
-    done = [
-        run("checkpoint", "export", home.path, "--since", since, "--out", folder / "asked"),
-        run("checkpoint", "cosign", folder / "asked", "--key", folder / "w", *log,
-            "--out", folder / "cosigned"),
-        run("checkpoint", "import", home.path, "--from", folder / "cosigned",
-            "--witness", folder / "w.pub"),
-    ]  # fmt: skip
-    return [one.exit_code for one in done], "".join(one.output for one in done)
-
-
-def test_a_witness_follows_the_log_from_key_to_key(home, tmp_path):
-    """It holds the new key once it has cosigned the head that names it, and the old one no more."""
-    run("witness", "keygen", "--out", tmp_path / "w", "--name", "witness.example/1")
-    home.fill(1)
-    first = chain(home).first
-    assert over_the_gap(home, tmp_path, 0, "--log", first.vkey())[0] == [0, 0, 0]
-    done = rotate(home)
-    home.fill(1)
-    codes, said = over_the_gap(home, tmp_path, 3)
-    assert codes == [0, 0, 0], said
-    assert f"afterwards export --since {done.size}" in said
-    codes, said = over_the_gap(home, tmp_path, done.size)
-    assert codes == [0, 0, 0], said
-    assert "checkpoint of 7 records" in said
-    state = json.loads((tmp_path / "w.state").read_text())
-    assert state["logs"][first.name]["vkey"] == done.key.vkey()
-    assert state["logs"][first.name]["former"] == [first.vkey()]
-    verified = run("verify", home.path, "--witness", tmp_path / "w.pub")
-    assert (verified.exit_code, "the first 7" in verified.stdout) == (0, True), verified.output
-    again = run("checkpoint", "cosign", tmp_path / "asked", "--key", tmp_path / "w")
-    assert again.exit_code == 0, again.output
-
-
-def test_a_witness_that_missed_the_rotation_refuses_the_new_key(home, tmp_path):
-    """It takes no key but from a head that the key it holds has signed."""
-    run("witness", "keygen", "--out", tmp_path / "w", "--name", "witness.example/1")
-    home.fill(1)
-    over_the_gap(home, tmp_path, 0, "--log", chain(home).first.vkey())
-    done = rotate(home)
-    home.fill(1)
-    run("checkpoint", "export", home.path, "--since", done.size, "--out", tmp_path / "asked")
-    refused = run("checkpoint", "cosign", tmp_path / "asked", "--key", tmp_path / "w")
-    assert (refused.exit_code, "no signature of the log's key" in refused.output) == (1, True)
-
-
-def test_a_new_witness_begins_with_the_key_in_use(home, tmp_path):
-    """Also where the newest head is the one that names it."""
-    run("witness", "keygen", "--out", tmp_path / "w", "--name", "witness.example/1")
-    home.fill(1)
-    done = rotate(home)
-    codes, said = over_the_gap(home, tmp_path, 0, "--log", done.key.vkey())
-    assert codes == [0, 0, 0], said
-    home.fill(1)
-    codes, said = over_the_gap(home, tmp_path, done.size)
-    assert codes == [0, 0, 0], said
-    drawn = run("checkpoint", "export", home.path, "--since", done.size, "--qr", tmp_path / "q.svg")
-    assert drawn.exit_code == 0, drawn.output
-
-
-def test_a_head_that_names_a_key_crosses_as_a_qr_code_with_both_signatures(home):
-    """Lines of strangers are left out, those of the log's two keys are not."""
-    home.fill(1)
-    done = rotate(home)
-    stranger = SigningKey("x", bytes(32)).sign_note("x\n").rpartition("\n\n")[2]
-    small = Request(0, (), done.checkpoint + stranger).small(chain(home))
-    assert small.note == done.checkpoint
-
-
-def test_a_log_that_goes_back_to_an_older_key_is_cosigned_no_more(home, tmp_path):
-    """Who stole an old key and the one in use gets no line of a witness for the old one."""
-    home.fill(1)
-    with closing(KeyStore.open(home.path / "keystore.db", readonly=True)) as keys:
-        old = keys.signing_key
-    rotate(home)
-    with closing(KeyStore.open(home.path / "keystore.db", readonly=True)) as keys:
-        new = keys.signing_key
-    witness, pem = generate("witness.example/1")
-    Witness.create(tmp_path / "state", witness.name)
-    holder = Witness(load_private(pem), tmp_path / "state")
-    note = rows_note(home, 4)
-    store = LedgerStore(home.path / "ledger.db", readonly=True)
-    with closing(store), store.reading() as reader:
-        holder.cosign(request(0, note[0], chain(home), reader.node), old.public.vkey(), START)
-        holder.cosign(request(3, note[1], chain(home), reader.node), None, START)
-        tree = Frontier.load(4, reader.node)
-    tree.add(bytes(32))
-    back = Checkpoint(old.name, 5, tree.root(), more=(next_key(old.public),)).sign(new, old)
-    proof = (tree.hashes[1],)
-    with pytest.raises(WitnessError, match="goes back to a key"):
-        holder.cosign(Request(4, proof, back.note), None, START)
-
-
-def rows_note(home, size):
-    """The checkpoints up to a size, oldest first."""
-    store = LedgerStore(home.path / "ledger.db", readonly=True)
-    with closing(store), store.reading() as reader:
-        return [note for n, note in reader.checkpoints() if n <= size]
 
 
 def test_a_key_that_is_not_here_is_not_made_up(home):
