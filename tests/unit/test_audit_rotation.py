@@ -271,7 +271,7 @@ def test_a_ledger_of_before_a_rotation_is_not_written_on(home):
         ("delete from checkpoints where size = 4", 40),
         ("delete from checkpoints where size > 3", 40),
         ("delete from checkpoints where size > 4", 10),  # each record behind has its receipt
-        ("delete from checkpoints where size > 4; update records set receipt = '' where idx = 5", 40),
+        ("delete from checkpoints where size > 4; update records set receipt = '' where idx=5", 40),
         ("delete from checkpoints where size > 3; delete from records where idx > 3", 40),
         ("delete from checkpoints where size > 3; delete from records where idx > 2", 10),
         ("update facts set value = cast(? as blob) where name = 'vkey'", 40),
