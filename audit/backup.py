@@ -20,12 +20,14 @@ from urllib.parse import quote
 
 from audit.errors import AuditError, FormatError, LedgerError, MissingError
 from audit.keys import KeyStore
-from audit.ledger import KEYSTORE_FILE, LEDGER_FILE
+from audit.ledger import KEYSTORE_FILE
 from audit.replay import replay
+from audit.storage.place import LEDGER_FILE, Place, Server, place_of
 from audit.store import LedgerStore
 
 FORMAT, MANIFEST = "cloister-backup/1", "backup.json"
 _TEMPORARY = ".restoring"
+_ON_SERVER = "this home's ledger lies on a PostgreSQL server: use the server's own tools"
 _PIECE = 1 << 20
 
 
@@ -55,10 +57,12 @@ def create(home: Path, kind: Kind, out: Path, made: str) -> Backup:
     """Copy one database of a home to the new directory ``out``. The gateway may be running.
 
     Raises:
-        LedgerError: ``out`` is there already, or cannot be written.
+        LedgerError: ``out`` is there already, or cannot be written; or the ledger is a server's.
         MissingError, KeyStoreError: there is nothing to copy.
     """
     source = home / _FILES[kind]
+    if kind is Kind.DATABASE and isinstance(place_of(home), Server):
+        raise LedgerError(_ON_SERVER)
     if not source.is_file():
         raise MissingError(f"there is no {_FILES[kind]} here")
     with _disk():
@@ -116,11 +120,15 @@ def restore(folder: Path, home: Path) -> tuple[Backup, int]:
     target = home / _FILES[backup.kind]
     if target.exists():
         raise LedgerError(f"{target.name} stands in its place already; nothing is overwritten")
+    ledger = place_of(home)
+    if backup.kind is Kind.DATABASE and isinstance(ledger, Server):
+        raise LedgerError(_ON_SERVER)
     other = Kind.KEYSTORE if backup.kind is Kind.DATABASE else Kind.DATABASE
-    beside = home / _FILES[other]
-    if beside.is_file() and _inside(other, beside)[0] != backup.origin:
-        raise LedgerError(f"{beside.name} belongs to another log")
-    if backup.kind is Kind.KEYSTORE and not beside.is_file():
+    beside = home / KEYSTORE_FILE if other is Kind.KEYSTORE else ledger
+    there = isinstance(beside, Server) or beside.is_file()
+    if there and _inside(other, beside)[0] != backup.origin:
+        raise LedgerError(f"the {other.value} here belongs to another log")
+    if backup.kind is Kind.KEYSTORE and not there:
         raise LedgerError("restore the ledger first: a key store has to replay its erasures")
     with _disk():
         home.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -128,7 +136,7 @@ def restore(folder: Path, home: Path) -> tuple[Backup, int]:
     _remove(temporary)  # of a run that was killed
     try:
         _copy(folder / target.name, temporary)
-        gone = _replayed(beside, temporary) if backup.kind is Kind.KEYSTORE else 0
+        gone = _replayed(ledger, temporary) if backup.kind is Kind.KEYSTORE else 0
         with _disk():
             os.link(temporary, target)  # unlike a rename it never overwrites
             _sync(home)
@@ -137,7 +145,7 @@ def restore(folder: Path, home: Path) -> tuple[Backup, int]:
     return backup, gone
 
 
-def _replayed(ledger: Path, keystore: Path) -> int:
+def _replayed(ledger: Place, keystore: Path) -> int:
     store = LedgerStore(ledger, readonly=True)
     keys = KeyStore.open(keystore)
     try:
@@ -167,15 +175,15 @@ def _copy(source: Path, target: Path) -> None:
             os.fsync(file.fileno())
 
 
-def _inside(kind: Kind, path: Path) -> tuple[str, int]:
+def _inside(kind: Kind, place: Place) -> tuple[str, int]:
     """The log that a database belongs to, and the number of its records."""
-    if kind is Kind.KEYSTORE:
-        keys = KeyStore.open(path, readonly=True)
+    if kind is Kind.KEYSTORE and isinstance(place, Path):
+        keys = KeyStore.open(place, readonly=True)
         try:
             return keys.signing_key.name, 0
         finally:
             keys.close()
-    store = LedgerStore(path, readonly=True)
+    store = LedgerStore(place, readonly=True)
     try:
         with store.reading() as reader:
             return reader.fact("vkey").decode("utf-8", "replace").partition("+")[0], reader.last()[

@@ -12,8 +12,8 @@ import unicodedata
 from collections.abc import Iterable
 from datetime import UTC, datetime
 
+from audit.keyring import KEY_BYTES, Randomness
 from audit.record import Entry
-from audit.seal import KEY_BYTES, Randomness
 
 EVENT = "index.key"
 SUBJECT, MATTER = "subject", "matter"
@@ -31,8 +31,14 @@ def normalised(identifier: str) -> str:
 
 def token(key: bytes, kind: str, identifier: str) -> bytes:
     """The token of an identifier under one key."""
+    return _token(hmac.new(key, digestmod="sha256"), kind, identifier)
+
+
+def _token(keyed: hmac.HMAC, kind: str, identifier: str) -> bytes:
     message = f"{kind}\n{normalised(identifier)}".encode("utf-8", "surrogatepass")
-    return hmac.digest(key, message, "sha256")[:_TOKEN_BYTES]
+    digest = keyed.copy()
+    digest.update(message)
+    return digest.digest()[:_TOKEN_BYTES]
 
 
 def tokens(keys: Iterable[bytes], kind: str, identifier: str) -> list[bytes]:
@@ -44,7 +50,8 @@ class BlindIndex:
 
     def __init__(self, randomness: Randomness) -> None:
         self._randomness = randomness
-        self._key, self._day, self._months = b"", "", 0
+        self._keyed = hmac.new(b"", digestmod="sha256")
+        self._day, self._months = "", 0
 
     def due(self, entry: Entry, now: datetime) -> Entry | None:
         """The record that MUST be written before ``entry`` is, where a new key is due.
@@ -54,17 +61,20 @@ class BlindIndex:
         day = now.astimezone(UTC).date().isoformat()
         if not _terms(entry) or (day == self._day and entry.retain_months <= self._months):
             return None
-        self._key, self._day, self._months = self._randomness(KEY_BYTES), day, entry.retain_months
-        sealed = {"day": day, "key": self._key.hex()}
+        key = self._randomness(KEY_BYTES)
+        self._keyed = hmac.new(key, digestmod="sha256")
+        self._day, self._months = day, entry.retain_months
+        sealed = {"day": day, "key": key.hex()}
         return Entry(EVENT, sealed=sealed, retain_months=entry.retain_months)
 
     def lost(self) -> None:
         """The record of the key may not be durable: draw another for the next entry."""
-        self._key, self._day, self._months = b"", "", 0
+        self._keyed = hmac.new(b"", digestmod="sha256")
+        self._day, self._months = "", 0
 
     def rows(self, entry: Entry) -> tuple[tuple[bytes, str], ...]:
         """Tokens and the day, for the rows of an entry."""
-        return tuple((token(self._key, kind, term), self._day) for kind, term in _terms(entry))
+        return tuple((_token(self._keyed, kind, term), self._day) for kind, term in _terms(entry))
 
 
 def _terms(entry: Entry) -> list[tuple[str, str]]:

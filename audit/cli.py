@@ -14,6 +14,7 @@ from audit.commands import (
     erasing,
     handing_out,
     keystores,
+    migrating,
     reading,
     reports,
     retaining,
@@ -27,7 +28,7 @@ _HELP = "Read, verify and export the gateway's sealed log."
 app = typer.Typer(name="auditlog", help=_HELP, no_args_is_help=True, pretty_exceptions_enable=False)
 _GROUPS = (
     verifying, handing_out, reading, witnessing, stamping, keystores, auditors, erasing, retaining,
-    reports, watching,
+    reports, watching, migrating,
 )  # fmt: skip
 for group in _GROUPS:
     group.register(app)

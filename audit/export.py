@@ -34,6 +34,7 @@ from audit.formats.outfile import private_file, whole_file, whole_folder
 from audit.formats.view import Selection, View
 from audit.record import Record, parse
 from audit.seal import Opened
+from audit.storage.place import Place, holds_ledger, place_in
 from audit.store import LedgerStore, Reader
 from audit.verify import Item
 
@@ -144,11 +145,11 @@ def open_evidence(source: Path) -> Iterator[LedgerEvidence | BundleEvidence]:
         MissingError: nothing of the kind is there, or it is unreadable.
         FormatError: it is there and is not what it should be.
     """
-    if (source / MANIFEST).exists() and (source / "ledger.db").exists():
+    if (source / MANIFEST).exists() and holds_ledger(source):
         raise FormatError("a bundle and a ledger stand in one place; name the ledger's file")
     if (source / MANIFEST).exists():
         yield BundleEvidence(lambda name: (source / name).open("rb"))
-    elif source.is_dir() and not (source / "ledger.db").exists():
+    elif source.is_dir() and not holds_ledger(source):
         raise MissingError("neither a bundle nor a ledger is here")
     elif source.is_file() and _magic(source).startswith(b"PK"):
         with _reading():
@@ -156,8 +157,7 @@ def open_evidence(source: Path) -> Iterator[LedgerEvidence | BundleEvidence]:
         with archive:
             yield BundleEvidence(archive.open)
     else:
-        path = source / "ledger.db" if source.is_dir() else source
-        store = LedgerStore(path, readonly=True)
+        store = LedgerStore(place_in(source), readonly=True)
         try:
             with store.reading() as reader:
                 yield LedgerEvidence(reader)
@@ -173,7 +173,7 @@ def _magic(path: Path) -> bytes:
 # --- writing a bundle -------------------------------------------------------------------------
 
 
-def export_bundle(ledger: Path, out: Path) -> int:
+def export_bundle(ledger: Place, out: Path) -> int:
     """Write all records under the newest checkpoint to ``out``; return their number.
 
     ``out`` becomes a zip file where it ends in ``.zip``, else a directory. Bytes are copied, not

@@ -27,9 +27,9 @@ from cryptography.hazmat.primitives.serialization import (
 from audit.auditorlist import load_registry, save_registry
 from audit.auditors import Registry, parse_auditor
 from audit.errors import FormatError, SealError
+from audit.keyring import KEY_BYTES
 from audit.keystore.store import KeyStore
 from audit.recipients import NAME, Auditor, HybridPrivateKey, PrivateKey, public_of
-from audit.seal import KEY_BYTES
 
 __all__ = [
     "KeyStore", "auditor_line", "generate_auditor", "generate_signer", "load_auditors",

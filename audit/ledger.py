@@ -1,17 +1,14 @@
-"""The ledger: one writer, group commit, and nothing acknowledged that is not durable.
+"""The ledger: group commit, and nothing acknowledged that is not durable.
 
 The contract (audit-format.md §8):
 
 - A future of ``submit`` resolves only after the transaction that holds the record was synced.
   Keys that the record is sealed under MUST be durable before it; they are committed first.
 - One writer thread collects what waits, seals it, writes it in one durable transaction, then
-  releases all of it. Position and tree are read inside that transaction: another process may
-  have appended since, and a remembered size is trusted only where the last leaf confirms it.
+  releases all of it. (A second thread that seals ahead is slower: they take turns in CPython.)
 - An error of the disk is a LedgerError for everybody in the batch, and ``writable`` is False
   until a write succeeds again. MUST NOT be retried behind the caller's back.
-- A checkpoint is signed over what its own transaction commits, every N records or T seconds,
-  and on close. Two checkpoints of one log never contradict each other: the tree they are
-  signed over is the stored one, checked against the newest checkpoint at the start.
+- A checkpoint is signed every N records or T seconds, and on close.
 """
 
 from __future__ import annotations
@@ -19,69 +16,37 @@ from __future__ import annotations
 import os
 import queue
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import Future
-from contextlib import AbstractContextManager, suppress
-from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
+from audit.appending import Appended, Appender, Options, StaleKeysError
 from audit.auditorlist import Watched, first_registry, save_registry
-from audit.blind import EVENT as INDEX_KEY
 from audit.blind import BlindIndex
-from audit.chain import ROTATED, Chain, rotations
-from audit.checkpoint import Checkpoint, SignedReceipt
-from audit.errors import (
-    KeyStoreError,
-    LedgerError,
-    MissingError,
-    NoteError,
-    ProofError,
-    RecordError,
-)
+from audit.chain import ROTATED, Chain
+from audit.checkpoint import Checkpoint
+from audit.errors import LedgerError, ProofError, RecordError
 from audit.exclusive import exclusive
+from audit.keyring import Randomness
 from audit.keys import KeyStore
-from audit.merkle import Frontier, inclusion_proof, leaf_hash, verify_inclusion
+from audit.merkle import inclusion_proof, leaf_hash, verify_inclusion
+from audit.preparing import Clock, Prepared, Preparer, Unindex, Wanted
 from audit.recipients import Auditor
-from audit.record import Entry, deadline_minute, expiry_month, minute, parse
-from audit.replay import ERASED, replay
-from audit.seal import Position, Randomness, Sealed, Sealer
-from audit.store import LedgerStore, Pending, Reader, Row, Writer
+from audit.record import Entry, minute, parse
+from audit.replay import replay
+from audit.seal import Sealer
+from audit.storage.place import place_of
+from audit.store import LedgerStore, Pending, Reader, Row
 
-Clock = Callable[[], datetime]
+__all__ = ["Appended", "Clock", "Ledger", "Options", "StoredRecord", "Unindex", "init_home"]
 
-LEDGER_FILE, KEYSTORE_FILE, AUDITORS_FILE = "ledger.db", "keystore.db", "auditors.json"
+KEYSTORE_FILE, AUDITORS_FILE = "keystore.db", "auditors.json"
 DEMO_PREFIX = "demo."
-ACTS = frozenset({INDEX_KEY, ERASED, "hold.set", "hold.release", "export.made"})
-"""Events that are found again without reading the whole log (audit-format.md §11.1)."""
-
-
-@dataclass(frozen=True, slots=True)
-class Options:
-    """How the writer works. Seconds, records, and how much one transaction takes at most.
-
-    ``reserve``: how many subjects' keys are made durable ahead of the records that will use them;
-    each saves an append one commit of the key store. ``index``: keep a blind index of subjects and
-    matters, and seal a pseudonym of the subject in each record (audit-format.md §11).
-    """
-
-    checkpoint_records: int = 256
-    checkpoint_seconds: float = 10.0
-    probe_seconds: float = 1.0
-    batch: int = 128
-    reserve: int = 0
-    queue: int = 4096
-    index: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Appended:
-    """A record is durable at ``index``; ``receipt`` is the log's signed word for it."""
-
-    index: int
-    leaf_hash: bytes
-    receipt: SignedReceipt
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,21 +64,6 @@ class StoredRecord:
     proof: tuple[bytes, ...]
     checkpoint: str
     body: bytes = field(repr=False, default=b"")
-
-
-@dataclass(slots=True)
-class _Waiting:
-    entry: Entry | None  # None asks for a checkpoint
-    future: Future[Any]
-    unindex: Unindex | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Unindex:
-    """Rows of the blind index that go in the transaction of a record: by token, by month."""
-
-    tokens: Sequence[bytes] = field(repr=False, default=())
-    before: str = ""
 
 
 # --- a home -----------------------------------------------------------------------------------
@@ -137,7 +87,7 @@ def init_home(
     try:
         public = keys.signing_key.public
         facts = {"format": b"1", "vkey": public.vkey().encode()}
-        LedgerStore.create(home / LEDGER_FILE, facts).close()
+        LedgerStore.create(place_of(home), facts).close()
     finally:
         keys.close()
     if auditors:
@@ -154,24 +104,15 @@ class Ledger:
     """The log of one gateway. Thread-safe. ``Ledger.open`` opens it; closing signs its end."""
 
     def __init__(
-        self,
-        store: LedgerStore,
-        keys: KeyStore,
-        sealer: Sealer,
-        clock: Clock,
-        options: Options,
+        self, store: LedgerStore, keys: KeyStore, sealer: Sealer, clock: Clock, options: Options
     ) -> None:
         self.boot = sealer.boot
         self._store, self._keys, self._clock, self._options = store, keys, clock, options
-        self._sealer, self._ring = sealer, sealer.ring
-        self._signer, self._rotations = keys.signing_key, b""  # see _take_key
-        self._index = BlindIndex(sealer.randomness) if options.index else None
-        self._seq = 0
-        self._edge: tuple[Frontier, bytes] | None = None  # as of our last commit; see _frontier
-        self._erased = -1  # the newest erasure that the remembered keys have been held against
-        self._signed = self._check_newest()
-        self._signed_at = clock()
-        self._queue: queue.Queue[_Waiting | None] = queue.Queue(options.queue)
+        index = BlindIndex(sealer.randomness) if options.index else None
+        self._preparer = Preparer(keys.signing_key.name, sealer, clock, index)
+        self._appender = Appender(store, keys, sealer.ring, clock, options)
+        self._queue: queue.SimpleQueue[Wanted | _Ask | None] = queue.SimpleQueue()
+        self._room = threading.BoundedSemaphore(options.queue)
         self._closed, self._writable = False, True
         self._door = threading.Lock()
         self._thread = threading.Thread(target=self._run, name="ledger-writer", daemon=True)
@@ -195,19 +136,23 @@ class Ledger:
         auditors = Watched(home / AUDITORS_FILE)
         keys = KeyStore.open(home / KEYSTORE_FILE)
         try:
-            store = LedgerStore(home / LEDGER_FILE)
-            store.extend()
+            store = LedgerStore(place_of(home))
+        except BaseException:
+            keys.close()
+            raise
+        try:
             replay(store, keys)
             chosen = options or Options()
             sealer = Sealer(auditors.first, randomness, auditors.newest, pseudonyms=chosen.index)
             return cls(store, keys, sealer, clock, chosen)
         except BaseException:
+            store.close()
             keys.close()
             raise
 
     @property
     def origin(self) -> str:
-        return self._signer.name
+        return self._keys.signing_key.name
 
     @property
     def demo(self) -> bool:
@@ -225,7 +170,7 @@ class Ledger:
 
         ``unindex`` goes from the blind index in the same transaction.
 
-        Never blocks: a full queue is a LedgerError, too.
+        Never blocks: where too many wait already, that is a LedgerError, too.
 
         Raises:
             RecordError: the entry may not be written (at once, before anything is queued).
@@ -233,22 +178,23 @@ class Ledger:
         entry.check()
         if entry.event == ROTATED:
             raise RecordError("the log's key changes with `auditlog keystore rotate-signing`")
-        return self._enqueue(entry, unindex)
+        future: Future[Appended] = Future()
+        self._enqueue(Wanted(entry, future, unindex))
+        return future
 
     def publish(self) -> Future[None]:
         """Sign a checkpoint over all that is durable now, unless the newest one covers it."""
-        return self._enqueue(None)
+        asked = _Ask()
+        self._enqueue(asked)
+        return asked.future
 
-    def _enqueue(self, entry: Entry | None, unindex: Unindex | None = None) -> Future[Any]:
-        future: Future[Any] = Future()
+    def _enqueue(self, what: Wanted | _Ask) -> None:
         with self._door:
             if self._closed:
                 raise LedgerError("the ledger is closed")
-            try:
-                self._queue.put_nowait(_Waiting(entry, future, unindex))
-            except queue.Full:
-                raise LedgerError("the ledger's queue is full") from None
-        return future
+            if not self._room.acquire(blocking=False):
+                raise LedgerError("the ledger's queue is full")
+            self._queue.put(what)
 
     def close(self) -> None:
         """Write what waits, sign the end, let go of the files. Idempotent."""
@@ -317,275 +263,90 @@ class Ledger:
     def _run(self) -> None:
         closing = False
         while not closing:
-            batch, closing = self._collect()
-            self._work(batch, closing=closing)
+            options = self._options
+            pause = options.checkpoint_seconds if self._writable else options.probe_seconds
+            found, closing = _drain(self._queue, options.batch, pause)
+            self._round(
+                [one for one in found if isinstance(one, Wanted)],
+                [one for one in found if isinstance(one, _Ask)],
+                closing=closing,
+            )
 
-    def _collect(self) -> tuple[list[_Waiting], bool]:
-        """What waits, at most a batch of it, and whether the ledger closes after it."""
-        pause = self._options.checkpoint_seconds if self._writable else self._options.probe_seconds
-        batch: list[_Waiting] = []
-        try:
-            found = self._queue.get(timeout=pause)
-            while found is not None:
-                batch.append(found)
-                if len(batch) >= self._options.batch:
-                    return batch, False
-                found = self._queue.get_nowait()
-        except queue.Empty:
-            return batch, False
-        return batch, True
-
-    def _work(self, batch: list[_Waiting], *, closing: bool) -> None:
-        """One round: seal what waits, write it, release it; or use the quiet to sign or probe."""
-        asked = [waiting.future for waiting in batch if waiting.entry is None]
-        sealed, futures = self._seal_batch(batch)
-        appended: list[Appended] = []
+    def _round(self, wanted: Sequence[Wanted], asked: Sequence[_Ask], *, closing: bool) -> None:
+        """Seal what waits, write it, release it; or use the quiet to sign or to probe."""
+        batch = self._preparer.prepare(wanted, self._unsealed)
+        results: Sequence[Appended] = []
         error: LedgerError | None = None
         try:
-            if sealed or asked or closing or self._unsigned():
-                appended = self._write_fresh(sealed, sign=bool(asked) or closing)
-            elif not self._writable:
-                self._probe()
+            batch, results = self._append(batch, sign=bool(asked) or closing)
         except LedgerError as failed:
             error = failed
         except Exception:  # noqa: BLE001 - the writer must outlive whatever one batch does
             error = LedgerError("the ledger cannot be written")
         self._writable = error is None
-        self._forget_index_key(failed=error is not None)
-        for future, result in zip(futures, appended, strict=error is None):
-            _resolve(future, result)
-        for future in futures[len(appended) :]:
-            _resolve(future, error)
-        for future in asked:
-            _resolve(future, error)
-        if self._writable and sealed:
-            self._restock(sealed[-1].position.expires)
+        if error is not None:
+            self._preparer.forget_index()
+        for prepared, result in zip_longest(batch, results):
+            self._release(prepared.wanted.future, result or error)
+        for one in asked:
+            self._release(one.future, error)
+        if error is None and batch:
+            self._appender.restock(batch[-1].position.expires)
 
-    def _forget_index_key(self, *, failed: bool) -> None:
-        """Where the record of the index' key may not be durable, the next entry draws another."""
-        if failed and self._index is not None:
-            self._index.lost()
-
-    def _restock(self, month: str) -> None:
-        """Make keys durable for records to come. Nobody waits for it, and it may fail."""
-        keys = self._ring.wanted(month, self._options.reserve)
-        if keys:
-            with suppress(KeyStoreError):
-                self._keys.add(keys)
-                self._ring.stock(keys)
-
-    def _seal_batch(self, batch: list[_Waiting]) -> tuple[list[_Ready], list[Future[Any]]]:
-        """Seal before the write lock is taken. An entry that cannot be sealed fails alone."""
-        now = self._clock()
-        sealed: list[_Ready] = []
-        futures: list[Future[Any]] = []
-        for waiting in batch:
-            if waiting.entry is None:
-                continue
-            try:
-                key = self._index.due(waiting.entry, now) if self._index else None
-                if key is not None:
-                    sealed.append(self._seal(key, now))
-                    futures.append(Future())  # nobody waits for it
-                sealed.append(self._seal(waiting.entry, now, waiting.unindex))
-            except Exception:  # noqa: BLE001 - what was to be sealed must not show in an error
-                _resolve(waiting.future, LedgerError("an entry could not be sealed"))
-                self._forget_index_key(failed=True)
-            else:
-                futures.append(waiting.future)
-        return sealed, futures
-
-    def _seal(self, entry: Entry, now: datetime, unindex: Unindex | None = None) -> _Ready:
-        self._seq += 1
-        floor = entry.floor_months
-        position = Position(
-            origin=self.origin,
-            boot=self.boot,
-            seq=self._seq,
-            minute=minute(now),
-            expires=expiry_month(now, entry.retain_months),
-            at=now.astimezone(UTC).isoformat(timespec="milliseconds"),
-            deadline=None if entry.deadline is None else deadline_minute(entry.deadline),
-            floor=expiry_month(now, floor) if floor else None,
-        )
-        found_by = self._index.rows(entry) if self._index else ()
-        return _Ready(entry, position, self._sealer.seal(entry, position), found_by, unindex)
-
-    def _again(self, ready: _Ready) -> _Ready:
-        """Seal once more, under keys that no erasure has destroyed meanwhile."""
-        self._seq += 1
-        position = replace(ready.position, seq=self._seq)
-        return replace(ready, position=position, sealed=self._sealer.seal(ready.entry, position))
-
-    def _write_fresh(self, batch: list[_Ready], *, sign: bool) -> list[Appended]:
-        """Write a batch, sealed once more where an erasure came between."""
+    def _append(
+        self, batch: list[Prepared], *, sign: bool
+    ) -> tuple[list[Prepared], Sequence[Appended]]:
+        """What was written in the end, and what became of it."""
+        if not (batch or sign or self._appender.unsigned):
+            if not self._writable:
+                self._appender.probe()
+            return [], []
         try:
-            return self._write(batch, sign=sign)
-        except _StaleKeysError:
-            return self._write([self._again(ready) for ready in batch], sign=sign)
+            return batch, self._appender.append(batch, sign=sign)
+        except StaleKeysError:
+            self._preparer.forget_owners()
+            sealed_again = self._preparer.prepare([one.wanted for one in batch], self._unsealed)
+            batch[:] = sealed_again  # the caller's, too: who failed now is released already
+            return batch, self._appender.append(batch, sign=sign)
 
-    def _write(self, batch: list[_Ready], *, sign: bool) -> list[Appended]:
-        """Make keys durable, then append in one transaction and sign where it is time."""
-        keys = self._ring.not_durable([key for ready in batch for key in ready.sealed.keys])
-        if keys:
-            try:
-                self._keys.add(keys)
-            except KeyStoreError:
-                raise LedgerError("the key store cannot be written") from None
-            self._ring.made_durable(keys)
-        with self._store.writing() as writer:
-            self._check_erased(writer)
-            self._take_key(writer)
-            edge = self._frontier(writer)
-            appended = self._append(writer, edge, batch)
-            signed = self._sign_if_due(writer, edge, asked=sign)
-        if appended:
-            self._edge = (edge, appended[-1].leaf_hash)
-        if signed:
-            self._signed, self._signed_at = edge.size, self._clock()
-        return appended
+    def _unsealed(self, wanted: Wanted) -> None:
+        self._release(wanted.future, LedgerError("an entry could not be sealed"))
 
-    def _check_erased(self, writer: Writer) -> None:
-        """Forget the owners' keys where an erasure came since: it may be one of them that is gone.
-
-        Raises:
-            _StaleKeysError: what this transaction is to append is sealed under keys of before.
-        """
-        newest = writer.last_act(ERASED)
-        if newest != self._erased:
-            self._erased = newest
-            self._ring.forget()
-            raise _StaleKeysError
-
-    def _take_key(self, reader: Reader) -> None:
-        """Sign with the log's key of now: another process may have rotated it (§5.8)."""
-        try:
-            told = rotations(reader)
-            if told != self._rotations:
-                self._signer = self._keys.signer(Chain.stored(reader).current)
-                self._rotations = told
-        except (MissingError, NoteError):
-            raise LedgerError("the ledger does not say which key signs it") from None
-        except KeyStoreError:
-            raise LedgerError("the key store lacks the key that signs this ledger") from None
-
-    def _frontier(self, writer: Writer) -> Frontier:
-        """The tree's right edge as stored; the remembered one where the stored end confirms it."""
-        size, leaf = writer.last()
-        if self._edge is not None and (self._edge[0].size, self._edge[1]) == (size, leaf):
-            return self._edge[0].copy()
-        return Frontier.load(size, writer.node)
-
-    def _append(self, writer: Writer, edge: Frontier, batch: list[_Ready]) -> list[Appended]:
-        rows: list[Row] = []
-        nodes: list[tuple[int, int, bytes]] = []
-        appended: list[Appended] = []
-        intents: list[Pending] = []
-        indexed: list[tuple[bytes, int, str, str]] = []
-        for ready in batch:
-            leaf, index, place = leaf_hash(ready.sealed.body), edge.size, ready.position
-            receipt = SignedReceipt(
-                self.origin, ready.rid, ready.event, index, leaf, place.minute
-            ).sign(self._signer)
-            rows.append(Row(index, ready.rid, ready.sealed.body, leaf, receipt.note))
-            nodes.extend(edge.append(leaf))
-            appended.append(Appended(index, leaf, receipt))
-            if ready.event == "intent" and ready.rid:
-                intents.append(Pending(ready.rid, index, place.boot, place.deadline))
-            indexed += [(token, index, day, place.expires) for token, day in ready.found_by]
-        if rows:
-            writer.append(rows, nodes)
-        writer.index(indexed)
-        writer.note_acts(
-            [
-                (done.index, ready.event)
-                for ready, done in zip(batch, appended, strict=True)
-                if ready.event in ACTS
-            ]
-        )
-        for ready in batch:
-            if ready.unindex is not None:
-                writer.unindex(ready.unindex.tokens, before=ready.unindex.before)
-        writer.open_intents(intents)
-        writer.close_intents([r.rid for r in batch if r.event == "outcome" and r.rid])
-        return appended
-
-    def _sign_if_due(self, writer: Writer, edge: Frontier, *, asked: bool) -> bool:
-        unsigned = edge.size - self._signed
-        if not (asked or unsigned >= self._options.checkpoint_records or self._unsigned()):
-            return False
-        newest = writer.newest_checkpoint()
-        if edge.size > (newest[0] if newest else 0):
-            checkpoint = Checkpoint(self.origin, edge.size, edge.root()).sign(self._signer)
-            writer.checkpoint(edge.size, checkpoint.note)
-        return True
-
-    def _unsigned(self) -> bool:
-        """Whether records of ours have waited long enough for a checkpoint."""
-        waited = self._clock() - self._signed_at
-        return (
-            self._edge is not None
-            and self._edge[0].size > self._signed
-            and abs(waited) >= timedelta(seconds=self._options.checkpoint_seconds)
-        )
-
-    def _probe(self) -> None:
-        """Find out whether the disk takes writes again."""
-        try:
-            self._keys.probe()
-        except KeyStoreError:
-            raise LedgerError("the key store cannot be written") from None
-        with self._store.writing() as writer:
-            writer.probe()
-
-    def _check_newest(self) -> int:
-        """The size of the newest checkpoint, once the stored tree was found to agree with it."""
-        with self._store.reading() as reader:
-            newest, (size, _) = reader.newest_checkpoint(), reader.last()
-            self._take_key(reader)
-            if newest is None:
-                return 0
-            try:
-                checkpoint = Chain.stored(reader).open(newest[1])
-                root = Frontier.load(checkpoint.size, reader.node).root()
-            except (NoteError, MissingError):
-                raise LedgerError("the ledger contradicts its newest checkpoint") from None
-            if checkpoint.size > size or checkpoint.root != root:
-                raise LedgerError("the ledger contradicts its newest checkpoint")
-            return checkpoint.size
+    def _release(self, future: Future[Any] | None, result: object) -> None:
+        """Release one caller. Who has stopped waiting does not undo what was written."""
+        if future is None:
+            return
+        self._room.release()
+        if not future.set_running_or_notify_cancel():
+            return
+        if isinstance(result, Exception):
+            future.set_exception(result)
+        else:
+            future.set_result(result)
 
 
 @dataclass(frozen=True, slots=True)
-class _Ready:
-    """A sealed entry on its way into the transaction."""
+class _Ask:
+    """Somebody asks for a checkpoint."""
 
-    entry: Entry
-    position: Position
-    sealed: Sealed
-    found_by: tuple[tuple[bytes, str], ...] = field(repr=False, default=())
-    unindex: Unindex | None = None
-
-    @property
-    def event(self) -> str:
-        return self.entry.event
-
-    @property
-    def rid(self) -> str | None:
-        return self.entry.receipt_id
+    future: Future[None] = field(default_factory=Future)
 
 
-class _StaleKeysError(Exception):
-    """A subject was erased since keys of subjects were remembered."""
-
-
-def _resolve(future: Future[Any], result: object) -> None:
-    """Release one caller. Who has stopped waiting does not undo what was written."""
-    if not future.set_running_or_notify_cancel():
-        return
-    if isinstance(result, Exception):
-        future.set_exception(result)
-    else:
-        future.set_result(result)
+def _drain(
+    source: queue.SimpleQueue[Any], most: int, pause: float | None = None
+) -> tuple[list[Any], bool]:
+    """What waits, ``most`` at most, and whether the end is among it; empty after ``pause``."""
+    found: list[Any] = []
+    try:
+        one = source.get(timeout=pause)
+        while one is not None:
+            found.append(one)
+            if len(found) >= most:
+                return found, False
+            one = source.get_nowait()
+    except queue.Empty:
+        return found, False
+    return found, True
 
 
 def _proven(row: Row, head: Checkpoint, reader: Reader) -> StoredRecord:

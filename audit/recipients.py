@@ -10,11 +10,13 @@ import hashlib
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import TypeAlias
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.asymmetric.mlkem import MLKEM768PrivateKey, MLKEM768PublicKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hpke import (
     AEAD,
     KDF,
@@ -25,6 +27,7 @@ from cryptography.hazmat.primitives.hpke import (
 )
 
 from audit.errors import FormatError, SealError
+from audit.keyring import KEY_BYTES, NONCE_BYTES, TAG_BYTES, Randomness
 
 ANY = "*"
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,63}")
@@ -37,7 +40,13 @@ _CLASSIC_SUITE = Suite(KEM.X25519, KDF.HKDF_SHA256, AEAD.AES_256_GCM)
 # X-Wing (draft-connolly-cfrg-xwing-kem, KEM 0x647A of draft-ietf-hpke-pq): ML-KEM-768 and X25519,
 # either of which alone keeps the content key secret.
 _HYBRID_SUITE = Suite(KEM.MLKEM768_X25519, KDF.HKDF_SHA256, AEAD.AES_256_GCM)
-_ENC_BYTES = {32: 32, HYBRID_BYTES: 1088 + 32}  # by the length of the public key
+_PUBLIC_BYTES = (X25519_BYTES, HYBRID_BYTES)
+_CONTENT_BYTES = NONCE_BYTES + KEY_BYTES + TAG_BYTES
+# Wraps of the first form are told by their length (audit-format.md §4.2): nonce, HPKE's enc, the
+# content key and its tag, the tag of the outer key.
+OLD_WRAP_BYTES = frozenset(
+    NONCE_BYTES + enc + KEY_BYTES + TAG_BYTES + TAG_BYTES for enc in (X25519_BYTES, 1088 + 32)
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +126,12 @@ def public_of(private: PrivateKey) -> bytes:
     return mlkem + private.x25519.public_key().public_bytes_raw()
 
 
+@lru_cache(maxsize=4)
+def id_of(private: PrivateKey) -> str:
+    """What wraps for the owner of this key are labelled with."""
+    return Auditor("", public_of(private)).id
+
+
 @dataclass(frozen=True, slots=True)
 class Recipient:
     """An auditor whose public key is parsed once."""
@@ -125,7 +140,6 @@ class Recipient:
     scope: Scope
     key: X25519PublicKey | MLKEM768X25519PublicKey = field(repr=False)
     suite: Suite = field(repr=False)
-    enc_bytes: int
 
     @classmethod
     def of(cls, auditor: Auditor) -> Recipient:
@@ -134,14 +148,36 @@ class Recipient:
         Raises:
             FormatError: it is none.
         """
-        enc_bytes = _ENC_BYTES.get(len(auditor.public))
-        if enc_bytes is None:
+        if len(auditor.public) not in _PUBLIC_BYTES:
             raise FormatError("not an auditor's public key")
         suite = _HYBRID_SUITE if auditor.hybrid else _CLASSIC_SUITE
-        return cls(auditor.id, auditor.scope, _public_key(auditor.public), suite, enc_bytes)
+        return cls(auditor.id, auditor.scope, _public_key(auditor.public), suite)
 
-    def wrap(self, content: bytes, info: bytes) -> bytes:
-        return self.suite.encrypt(content, self.key, info=info)
+    def begin(self, randomness: Randomness) -> Turn:
+        """Draw a key for the records that are sealed together now, and wrap it to the auditor."""
+        key = randomness(KEY_BYTES)
+        wrapped = self.suite.encrypt(key, self.key, info=_turn_info(self.id))
+        return Turn(self.id, self.scope, wrapped, AESGCM(key))
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """The key that wraps content keys to one auditor while one batch is sealed (§4.2).
+
+    ``wrapped`` is what only the auditor opens. The key itself is forgotten with the batch.
+    """
+
+    id: str
+    scope: Scope = field(repr=False)
+    wrapped: bytes = field(repr=False)
+    under: AESGCM = field(repr=False)
+
+    def wrap(self, content: bytes, nonce: bytes, info: bytes) -> bytes:
+        return self.wrapped + nonce + self.under.encrypt(nonce, content, info)
+
+
+def _turn_info(auditor: str) -> bytes:
+    return f"cloister/turn/1\n{auditor}\n".encode()
 
 
 def _public_key(public: bytes) -> X25519PublicKey | MLKEM768X25519PublicKey:
@@ -161,7 +197,7 @@ def check_public(public: bytes) -> None:
     Raises:
         FormatError: they are not.
     """
-    if len(public) not in _ENC_BYTES:
+    if len(public) not in _PUBLIC_BYTES:
         raise FormatError("not an auditor's public key")
     _public_key(public)
 
@@ -172,13 +208,32 @@ def unwrap(inner: bytes, private: PrivateKey, info: bytes) -> bytes:
     Raises:
         SealError: it was not, or the bytes were changed.
     """
+    wrapped, rest = inner[:-_CONTENT_BYTES], inner[-_CONTENT_BYTES:]
     try:
-        if isinstance(private, X25519PrivateKey):
-            return _CLASSIC_SUITE.decrypt(inner, private, info=info)
-        both = MLKEM768X25519PrivateKey(private.mlkem, private.x25519)
-        return _HYBRID_SUITE.decrypt(inner, both, info=info)
+        under = AESGCM(_turn_key(wrapped, private))
+        return under.decrypt(rest[:NONCE_BYTES], rest[NONCE_BYTES:], info)
     except (InvalidTag, ValueError):
         raise SealError("a sealed part does not open with these keys") from None
+
+
+def unwrap_old(inner: bytes, private: PrivateKey, info: bytes) -> bytes:
+    """As ``unwrap``, for a wrap of the first form: HPKE of the content key itself."""
+    try:
+        return _hpke(inner, private, info)
+    except (InvalidTag, ValueError):
+        raise SealError("a sealed part does not open with these keys") from None
+
+
+@lru_cache(maxsize=16)  # records that were sealed together are read together
+def _turn_key(wrapped: bytes, private: PrivateKey) -> bytes:
+    return _hpke(wrapped, private, _turn_info(id_of(private)))
+
+
+def _hpke(wrapped: bytes, private: PrivateKey, info: bytes) -> bytes:
+    if isinstance(private, X25519PrivateKey):
+        return _CLASSIC_SUITE.decrypt(wrapped, private, info=info)
+    both = MLKEM768X25519PrivateKey(private.mlkem, private.x25519)
+    return _HYBRID_SUITE.decrypt(wrapped, both, info=info)
 
 
 def recipients(auditors: Sequence[Auditor]) -> tuple[Recipient, ...]:

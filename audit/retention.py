@@ -14,10 +14,11 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 from audit.errors import MissingError, RecordError
+from audit.keyring import KEY_ID_BYTES
 from audit.ledger import Ledger, Unindex
 from audit.recipients import PrivateKey
 from audit.record import Entry, Header, count_bucket, expiry_month, parse
-from audit.seal import KEY_ID_BYTES, Opened, open_entry
+from audit.seal import Opened, open_entry
 from audit.store import Reader
 from audit.subjects import Search, Subject, bodies
 

@@ -18,12 +18,14 @@ from audit.chain import FACT, FEATURE, ROTATED, Chain, next_key
 from audit.checkpoint import Checkpoint, SignedReceipt, SigningKey, VerifyingKey
 from audit.errors import MissingError
 from audit.exclusive import exclusive
+from audit.keyring import Randomness
 from audit.keys import load_auditors
 from audit.keystore.store import KeyStore
-from audit.ledger import AUDITORS_FILE, KEYSTORE_FILE, LEDGER_FILE, Clock, Ledger
+from audit.ledger import AUDITORS_FILE, KEYSTORE_FILE, Clock, Ledger
 from audit.merkle import Frontier, leaf_hash
 from audit.record import Entry, expiry_month, minute
-from audit.seal import Position, Randomness, Sealed, Sealer
+from audit.seal import Position, Sealed, Sealer
+from audit.storage.place import place_of
 from audit.store import LedgerStore, Row, Writer
 
 
@@ -46,7 +48,7 @@ def rotate_signing(home: Path, *, clock: Clock, randomness: Randomness = os.uran
     with exclusive(home):
         # For the checks of the ledger: a tree that contradicts its checkpoint MUST NOT be signed.
         Ledger.open(home, clock=clock).close()
-        store = LedgerStore(home / LEDGER_FILE)
+        store = LedgerStore(place_of(home))
         with closing(store), closing(KeyStore.open(home / KEYSTORE_FILE)) as keys:
             with store.reading() as reader:
                 current = Chain.stored(reader).current
@@ -74,7 +76,7 @@ def _seal(sealer: Sealer, successor: SigningKey, clock: Clock) -> tuple[Sealed, 
         expires=expiry_month(now, entry.retain_months),
         at=now.astimezone(UTC).isoformat(timespec="milliseconds"),
     )
-    return sealer.seal(entry, position), position
+    return sealer.begin().seal(entry, position), position
 
 
 def _append(
@@ -85,7 +87,8 @@ def _append(
     old, (size, _) = keys.signer(chain.current), writer.last()
     edge, leaf = Frontier.load(size, writer.node), leaf_hash(sealed.body)
     receipt = SignedReceipt(old.name, None, ROTATED, size, leaf, position.minute).sign(old)
-    writer.append([Row(size, None, sealed.body, leaf, receipt.note)], list(edge.append(leaf)))
+    row = Row(size, None, sealed.body, leaf, receipt.note, position.boot, position.seq)
+    writer.append([row], list(edge.append(leaf)))
     head = Checkpoint(old.name, edge.size, edge.root(), more=(next_key(successor.public),))
     signed = head.sign(old, successor)
     writer.checkpoint(edge.size, signed.note)

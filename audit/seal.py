@@ -1,9 +1,10 @@
 """Sealing: what stands on disk is opened by an auditor's key and the key store together.
 
 audit-format.md §4. Each part of a record has a content key of its own (AES-256-GCM). The content
-key is HPKE-wrapped to each auditor, and that wrap is encrypted under the key of a (subject,
-expiry month), which lives only in the key store: destroy it, and the part is gone while every
-proof stays valid. The write path holds public keys only and cannot read what it wrote.
+key is wrapped to each auditor (HPKE, once for all that is sealed together), and that wrap is
+encrypted under the key of a (subject, expiry month), which lives only in the key store: destroy
+it, and the part is gone while every proof stays valid. The write path holds public keys only and
+cannot read what it wrote.
 """
 
 from __future__ import annotations
@@ -11,143 +12,37 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
-import threading
-from collections import OrderedDict
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import msgspec
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from audit.errors import MissingError, SealError
-from audit.recipients import Auditor, PrivateKey, public_of, recipients, unwrap
+from audit.keyring import KEY_BYTES, NONCE_BYTES, TAG_BYTES, KeyRing, Randomness, SubjectKey
+from audit.recipients import (
+    OLD_WRAP_BYTES,
+    Auditor,
+    PrivateKey,
+    Turn,
+    id_of,
+    recipients,
+    unwrap,
+    unwrap_old,
+)
 from audit.record import Entry, Header, Part, Record, build, canonical
 
-Randomness = Callable[[int], bytes]
-"""Returns that many bytes nobody can guess."""
-
-KEY_BYTES = 32
-NONCE_BYTES = 12
-KEY_ID_BYTES = 16
-# Owners whose keys are remembered: a subject comes again for months, a request once more at most.
-_REMEMBERED = {"subject": 4096, "request": 512}
-_PSEUDONYM_BYTES = 16
 _LENGTH_BYTES = 4
 _MIN_PADDED = 256
+_DRAWN_BYTES = 4096
 _MIN_GROUPS = 4
-_TAG_BYTES = 16
-_AROUND_ENC = NONCE_BYTES + KEY_BYTES + _TAG_BYTES + _TAG_BYTES  # of a wrap, its HPKE's enc apart
+# Of a wrap, what HPKE makes of the turn's key apart: two nonces, the content key, two tags.
+_AROUND_TURN = NONCE_BYTES + (NONCE_BYTES + KEY_BYTES + TAG_BYTES) + TAG_BYTES
 
 _NOBODY = bytes(KEY_BYTES)
 """In the place of the content key, for an auditor out of scope (audit-format.md §4.7)."""
-
-
-# --- the keys of data subjects (audit-format.md §7.2) -----------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class SubjectKey:
-    """The key of one (subject, expiry month). ``id`` is random and says nothing of either."""
-
-    id: bytes
-    month: str
-    key: bytes = field(repr=False)
-
-
-class KeyRing:
-    """The keys that this process sealed with lately: one per (owner, month), by random id.
-
-    Who a key belongs to is remembered here and nowhere on disk, so that the key store cannot be
-    searched for a name. A restart, or 4096 other subjects, gives the same subject a new key.
-    """
-
-    def __init__(self, randomness: Randomness) -> None:
-        self._randomness = randomness
-        self._known: dict[str, OrderedDict[tuple[str, str], SubjectKey]] = {
-            kind: OrderedDict() for kind in _REMEMBERED
-        }
-        self._pseudonyms: OrderedDict[str, str] = OrderedDict()
-        self._ids: set[bytes] = set()
-        self._durable: set[bytes] = set()
-        self._reserve: list[SubjectKey] = []  # durable, of one month, nobody's yet
-        self._taken: set[bytes] = set()  # from the reserve, not yet seen by ``not_durable``
-        self._lock = threading.Lock()
-
-    def fresh(self, month: str) -> SubjectKey:
-        """A key that only one part is sealed under."""
-        if self._reserve and self._reserve[-1].month == month:
-            key = self._reserve.pop()
-            self._taken.add(key.id)
-            return key
-        return self._new(month)
-
-    def _new(self, month: str) -> SubjectKey:
-        return SubjectKey(self._randomness(KEY_ID_BYTES), month, self._randomness(KEY_BYTES))
-
-    def wanted(self, month: str, size: int) -> list[SubjectKey]:
-        """Keys to make durable ahead of time, so that an append need not wait for it; often none.
-
-        Give them to ``stock`` once they are in the key store.
-        """
-        fitting = [key for key in self._reserve if key.month == month]
-        if 2 * len(fitting) >= size:
-            return []
-        count, each = size - len(fitting), KEY_ID_BYTES + KEY_BYTES
-        drawn = self._randomness(count * each)  # one call: the system's randomness is slow to ask
-        pieces = [drawn[at : at + each] for at in range(0, len(drawn), each)]
-        return [SubjectKey(p[:KEY_ID_BYTES], month, p[KEY_ID_BYTES:]) for p in pieces]
-
-    def stock(self, keys: Sequence[SubjectKey]) -> None:
-        month = keys[0].month
-        self._reserve = [key for key in self._reserve if key.month == month] + list(keys)
-
-    def of(self, kind: str, owner: str, month: str) -> SubjectKey:
-        """The key of an owner ("subject" or "request", and its name) for a month."""
-        with self._lock:
-            kept = self._known[kind]
-            known = kept.get((owner, month))
-            if known is not None:
-                kept.move_to_end((owner, month))
-                return known
-            known = kept[owner, month] = self.fresh(month)
-            self._ids.add(known.id)
-            if len(kept) > _REMEMBERED[kind]:
-                _, old = kept.popitem(last=False)
-                self._ids.discard(old.id)
-                self._durable.discard(old.id)
-            return known
-
-    def pseudonym(self, subject: str) -> str:
-        """A random id that ties the records of one subject as long as this process remembers it."""
-        with self._lock:
-            known = self._pseudonyms.pop(subject, None) or self._randomness(_PSEUDONYM_BYTES).hex()
-            self._pseudonyms[subject] = known
-            if len(self._pseudonyms) > _REMEMBERED["subject"]:
-                self._pseudonyms.popitem(last=False)
-            return known
-
-    def forget(self) -> None:
-        """Owners get new keys from here on: some that are remembered were destroyed (§11.4)."""
-        with self._lock:
-            for kept in self._known.values():
-                kept.clear()
-            self._pseudonyms.clear()
-            self._ids.clear()
-            self._durable.clear()
-
-    def not_durable(self, keys: Sequence[SubjectKey]) -> list[SubjectKey]:
-        """Those that are not in the key store yet, each once."""
-        with self._lock:
-            used = self._taken.intersection(key.id for key in keys)
-            self._taken -= used
-            self._durable |= used & self._ids
-            known = self._durable | used
-            return list({key.id: key for key in keys if key.id not in known}.values())
-
-    def made_durable(self, keys: Sequence[SubjectKey]) -> None:
-        with self._lock:
-            self._durable.update(key.id for key in keys if key.id in self._ids)
 
 
 # --- padding (audit-format.md §4.3) -----------------------------------------------------------
@@ -195,20 +90,27 @@ def open_part(part: Part, bound: bytes, outer: bytes, private: PrivateKey) -> by
         MissingError: the part was not sealed to this auditor.
         SealError: the keys or the bytes are not the right ones.
     """
-    who = Auditor("", public_of(private)).id
+    who = id_of(private)
     wrap = dict(part.wraps).get(who)
     if wrap is None:
         raise MissingError("this part was not sealed to this auditor")
-    info = _wrap_info(bound, who)
+    digest = hashlib.sha256(bound).digest()
     try:
-        inner = AESGCM(outer).decrypt(wrap[:NONCE_BYTES], wrap[NONCE_BYTES:], info)
-        content = unwrap(inner, private, info)
+        content = _content_key(wrap, AESGCM(outer), private, who, digest)
         if content == _NOBODY:
             raise MissingError("this part was not sealed to this auditor")
         nonce, ciphertext = part.ciphertext[:NONCE_BYTES], part.ciphertext[NONCE_BYTES:]
         return unpad(AESGCM(content).decrypt(nonce, ciphertext, bound))
     except (InvalidTag, ValueError):
         raise SealError("a sealed part does not open with these keys") from None
+
+
+def _content_key(wrap: bytes, under: AESGCM, private: PrivateKey, who: str, digest: bytes) -> bytes:
+    """The content key in a wrap of either form (audit-format.md §4.2)."""
+    old = len(wrap) in OLD_WRAP_BYTES
+    info = _wrap_info(digest, who, 1 if old else 2)
+    inner = under.decrypt(wrap[:NONCE_BYTES], wrap[NONCE_BYTES:], info)
+    return unwrap_old(inner, private, info) if old else unwrap(inner, private, info)
 
 
 def groups_shown(count: int) -> int:
@@ -218,8 +120,9 @@ def groups_shown(count: int) -> int:
     return max(_MIN_GROUPS, 1 << (count - 1).bit_length())
 
 
-def _wrap_info(bound: bytes, auditor: str) -> bytes:
-    return f"cloister/wrap/1\n{auditor}\n".encode() + hashlib.sha256(bound).digest()
+def _wrap_info(digest: bytes, auditor: str, form: int = 2) -> bytes:
+    """What a wrap is bound to. ``digest``: the SHA-256 of the part's associated data."""
+    return f"cloister/wrap/{form}\n{auditor}\n".encode() + digest
 
 
 # --- texts and commitments --------------------------------------------------------------------
@@ -231,9 +134,15 @@ def commitment(salt: bytes, name: str, text: str) -> str:
     return hmac.new(salt, message, hashlib.sha256).hexdigest()
 
 
+_ENCODER = msgspec.json.Encoder(order="sorted")
+
+
 def to_plain(value: Mapping[str, object]) -> bytes:
-    """JSON for a sealed part. ASCII escapes, so that lone surrogates come back as they were."""
-    return json.dumps(value, separators=(",", ":"), sort_keys=True).encode("ascii")
+    """JSON for a sealed part. Lone surrogates come back as they were, which takes escapes."""
+    try:
+        return _ENCODER.encode(value)
+    except UnicodeEncodeError:
+        return json.dumps(value, separators=(",", ":"), sort_keys=True).encode("ascii")
 
 
 # --- a whole entry ----------------------------------------------------------------------------
@@ -275,19 +184,50 @@ class Sealer:
         """``newest`` tells who the auditors are now, or None where they are the same as before."""
         self._recipients = recipients(auditors)
         self._pseudonyms, self._newest = pseudonyms, newest
-        self._randomness = self.randomness = randomness
+        self.randomness = randomness
         self.ring = KeyRing(randomness)
         self.boot = randomness(16).hex()
 
-    def seal(self, entry: Entry, position: Position) -> Sealed:
-        """Seal an entry (§4): part 0 is "meta", then "text", then one "value" per data subject."""
+    def begin(self) -> Batch:
+        """Get ready to seal what is appended together: to who is an auditor now.
+
+        Raises:
+            KeyStoreError: the auditors cannot be told; nothing may be sealed.
+        """
         changed = self._newest()
         if changed is not None:
             self._recipients = recipients(changed)
+        turns = tuple(recipient.begin(self.randomness) for recipient in self._recipients)
+        return Batch(turns, self.ring, self.randomness, pseudonyms=self._pseudonyms)
+
+
+class Batch:
+    """Seals entries that are appended together, then is dropped: with it go the turns' keys."""
+
+    def __init__(
+        self, turns: Sequence[Turn], ring: KeyRing, randomness: Randomness, *, pseudonyms: bool
+    ) -> None:
+        self._turns, self._ring, self._pseudonyms = turns, ring, pseudonyms
+        self._randomness, self._drawn, self._used = randomness, b"", 0
+
+    def _draw(self, size: int) -> bytes:
+        """Random bytes, each handed out once."""
+        # The system is asked for many at a time: each call to it lets another thread go first.
+        if self._used + size > len(self._drawn):
+            self._drawn, self._used = self._randomness(max(size, _DRAWN_BYTES)), 0
+        self._used += size
+        return self._drawn[self._used - size : self._used]
+
+    def seal(self, entry: Entry, position: Position) -> Sealed:
+        """Seal an entry (§4): part 0 is "meta", then "text", then one "value" per data subject.
+
+        Raises:
+            SealError: the entry is in no auditor's scope.
+        """
         readers = self._readers(entry)
-        ring, rid, month = self.ring, entry.receipt_id, position.expires
+        ring, rid, month = self._ring, entry.receipt_id, position.expires
         own = ring.of("request", rid, month) if rid else ring.fresh(month)
-        salt = self._randomness(KEY_BYTES)
+        salt = self._draw(KEY_BYTES)
         bound = canonical(_header(entry, position, own, salt))
         plains: list[tuple[str, SubjectKey, Mapping[str, object]]] = []
         if entry.texts or entry.committed or entry.subject is not None:
@@ -298,17 +238,7 @@ class Sealer:
         for group, values in entry.values.items():
             content = {"group": group, "values": dict(values)}
             plains.append(("value", ring.fresh(month), content))
-        # Which key opens which part is sealed, too: else a thief could tell which records are
-        # about one subject.
-        opens = [key.id.hex() for _, key, _ in plains]
-        meta: dict[str, object] = {
-            "at": position.at, "keys": opens, "sealed": dict(entry.sealed)
-        }  # fmt: skip
-        if self._pseudonyms and entry.subject is not None:
-            meta["who"] = ring.pseudonym(entry.subject)
-        if position.floor is not None:
-            meta["floor"] = position.floor
-        plains.insert(0, ("meta", own, meta))
+        plains.insert(0, ("meta", own, self._meta(entry, position, plains)))
         parts = [
             self.part(name, to_plain(plain), context(bound, name, ordinal), key.key, readers)
             for ordinal, (name, key, plain) in enumerate(plains)
@@ -316,6 +246,25 @@ class Sealer:
         missing = groups_shown(len(entry.values)) - len(entry.values)
         parts += [self.decoy() for _ in range(missing)]
         return Sealed(build(bound, parts), tuple(key for _, key, _ in plains))
+
+    def _meta(
+        self,
+        entry: Entry,
+        position: Position,
+        others: Sequence[tuple[str, SubjectKey, Mapping[str, object]]],
+    ) -> dict[str, object]:
+        """Part 0."""
+        # Which key opens which part is sealed, too: else a thief could tell which records are
+        # about one subject.
+        opens = [key.id.hex() for _, key, _ in others]
+        meta: dict[str, object] = {
+            "at": position.at, "keys": opens, "sealed": dict(entry.sealed)
+        }  # fmt: skip
+        if self._pseudonyms and entry.subject is not None:
+            meta["who"] = self._ring.pseudonym(entry.subject)
+        if position.floor is not None:
+            meta["floor"] = position.floor
+        return meta
 
     def _readers(self, entry: Entry) -> frozenset[str]:
         """The ids of those whose scope the entry is in.
@@ -328,7 +277,7 @@ class Sealer:
             role if isinstance(role, str) else None,
             matter if isinstance(matter, str) else None,
         )
-        found = frozenset(r.id for r in self._recipients if r.scope.covers(*known))
+        found = frozenset(turn.id for turn in self._turns if turn.scope.covers(*known))
         if not found:
             raise SealError("an entry is in no auditor's scope")
         return found
@@ -341,21 +290,25 @@ class Sealer:
         Who is not one of ``readers`` is given a wrap, too: of nothing. Else a matter could be
         told by who may read about it.
         """
-        content, nonce = self._randomness(KEY_BYTES), self._randomness(NONCE_BYTES)
+        draw = self._draw
+        content, nonce, digest = draw(KEY_BYTES), draw(NONCE_BYTES), hashlib.sha256(bound).digest()
         ciphertext = nonce + AESGCM(content).encrypt(nonce, pad(plain), bound)
         under = AESGCM(outer)
         wraps = []
-        for recipient in self._recipients:
-            info, nonce = _wrap_info(bound, recipient.id), self._randomness(NONCE_BYTES)
-            inner = recipient.wrap(content if recipient.id in readers else _NOBODY, info)
-            wraps.append((recipient.id, nonce + under.encrypt(nonce, inner, info)))
+        for turn in self._turns:
+            info, nonce = _wrap_info(digest, turn.id), draw(NONCE_BYTES)
+            told = content if turn.id in readers else _NOBODY
+            inner = turn.wrap(told, draw(NONCE_BYTES), info)
+            wraps.append((turn.id, nonce + under.encrypt(nonce, inner, info)))
         return Part(name, ciphertext, tuple(wraps))
 
     def decoy(self) -> Part:
         """A value part of random bytes: hides how many data subjects a text names (§4.5)."""
-        size = NONCE_BYTES + _MIN_PADDED + _TAG_BYTES
-        wraps = tuple((r.id, self._randomness(_AROUND_ENC + r.enc_bytes)) for r in self._recipients)
-        return Part("value", self._randomness(size), wraps)
+        size = NONCE_BYTES + _MIN_PADDED + TAG_BYTES
+        wraps = tuple(
+            (turn.id, self._draw(_AROUND_TURN + len(turn.wrapped))) for turn in self._turns
+        )
+        return Part("value", self._draw(size), wraps)
 
 
 def _header(entry: Entry, position: Position, own: SubjectKey, salt: bytes) -> Header:

@@ -7,8 +7,9 @@ from pathlib import Path
 
 from audit.auditorlist import load_registry
 from audit.keystore.change import state
-from audit.ledger import AUDITORS_FILE, KEYSTORE_FILE, LEDGER_FILE, record_act
+from audit.ledger import AUDITORS_FILE, KEYSTORE_FILE, record_act
 from audit.record import Entry
+from audit.storage.place import place_of
 from audit.store import LedgerStore
 
 MADE = "home.made"
@@ -31,7 +32,7 @@ def record_setup(home: Path, now: datetime) -> None:
     Raises:
         KeyStoreError, LedgerError: it cannot be put on record.
     """
-    store = LedgerStore(home / LEDGER_FILE, readonly=True)
+    store = LedgerStore(place_of(home), readonly=True)
     try:
         with store.reading() as reader:
             count, _ = reader.last()

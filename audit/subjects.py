@@ -128,7 +128,7 @@ def _plain(value: object) -> str:
 
 def bodies(reader: Reader, start: int = 0) -> Iterator[tuple[int, bytes]]:
     """Positions and bytes of a ledger's records, from ``start`` on."""
-    return ((row.index, row.body) for row in reader.rows_from(start))
+    return ((row.index, row.body) for row in reader.rows(start))
 
 
 # --- by the blind index (audit-format.md §11.2) -----------------------------------------------

@@ -17,6 +17,7 @@ from typing import Generic, TypeVar
 
 from audit.alerts import Log
 from audit.errors import AuditError
+from audit.landing import Landing
 from audit.ledger import StoredRecord
 from audit.record import Entry
 from gateway import evidence, receipts
@@ -71,7 +72,7 @@ class Recorder:
     """Writes intents and outcomes. For one event loop."""
 
     def __init__(self, ledger: Log, clock: Clock, site: Site) -> None:
-        self._ledger = ledger
+        self._ledger, self._landing = ledger, Landing()
         self._clock = clock
         self._site = site
         self._explanations: _Recent[Mapping[str, object]] = _Recent()
@@ -267,7 +268,7 @@ class Recorder:
         digests = {"digests": {"key:auditors": auditors}} if auditors else {}
         await self.event("boot", {"version": version, **digests}, setup or {})
         try:
-            await asyncio.wrap_future(self._ledger.publish())
+            await self._landing.of(self._ledger.publish())
         except AuditError:
             raise LedgerUnavailableError from None
 
@@ -282,7 +283,7 @@ class Recorder:
 
     async def _append(self, entry: Entry) -> None:
         try:
-            await asyncio.wrap_future(self._ledger.submit(entry))
+            await self._landing.of(self._ledger.submit(entry))
         except AuditError:
             raise LedgerUnavailableError from None
 

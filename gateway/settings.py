@@ -107,8 +107,14 @@ class LedgerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
 
     ``floor_months``: how long of these the law keeps them, against a request to erase (GDPR
     Art. 17(3)(b)). ``ceiling_months``: what ``retain_months`` may be at most.
+
+    ``url``: ``postgresql://USER@HOST:PORT/DATABASE``, TLS beyond loopback; empty: a SQLite file in
+    the home. Its password stands in ``password_file``; ``ca_file`` is who vouches for the server.
     """
 
+    url: str = ""
+    password_file: str = ""
+    ca_file: str = ""
     checkpoint_records: _Positive = 256
     checkpoint_s: _Seconds = 60.0
     retain_months: Annotated[int, msgspec.Meta(ge=1, le=1200)] = 72
@@ -218,6 +224,8 @@ def load(home: Path) -> Settings:
     check_listener(settings.server, demo=is_demo(home))
     check_retention(settings.ledger)
     settings.watch.syslog_address()
+    if "@" in settings.ledger.url and ":" in settings.ledger.url.split("//", 1)[-1].split("@")[0]:
+        raise SettingsError("ledger.url holds a password: put it into ledger.password_file.")
     return settings
 
 

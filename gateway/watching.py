@@ -9,7 +9,8 @@ import structlog
 
 from audit.alerts import Thresholds, Watched
 from audit.errors import AuditError
-from audit.ledger import LEDGER_FILE, Ledger
+from audit.ledger import Ledger
+from audit.storage.place import place_of
 from audit.store import LedgerStore
 from audit.watch import FileSink, Forwarder, Rounds, Sink, SyslogSink
 from gateway.settings import Settings
@@ -31,7 +32,7 @@ def thresholds(settings: Settings) -> Thresholds:
 
 def start_watch(settings: Settings, home: Path, ledger: Ledger, watched: Watched) -> Rounds:
     """Begin to forward and to look for open intents. Close it before the ledger."""
-    store = LedgerStore(home / LEDGER_FILE, readonly=True)
+    store = LedgerStore(place_of(home), readonly=True)
     forwarders = [
         Forwarder(store.reading, sink, home / f"watch-{name}.json", _tell)
         for name, sink in _sinks(settings, home).items()

@@ -21,14 +21,15 @@ class Output(StrEnum):
     JSON = "json"
 
 
-def _home() -> Path:
+def default_home() -> Path:
     return Path(os.environ.get("CLOISTER_HOME", ".cloister"))
 
 
 Source = Annotated[
     Path,
     typer.Argument(
-        default_factory=_home, help="A bundle, a ledger file or a gateway's home ($CLOISTER_HOME)."
+        default_factory=default_home,
+        help="A bundle, a ledger file or a gateway's home ($CLOISTER_HOME).",
     ),
 ]
 OutputOption = Annotated[Output, typer.Option("-o", "--output", help="How to print the answer.")]

@@ -97,8 +97,9 @@ def _export(
     """Keys first, so that what cannot be done is not recorded as done; then on record; then out."""
     from audit.export import export_bundle, open_evidence, views, write_records
     from audit.keys import KeyStore, load_private
-    from audit.ledger import LEDGER_FILE, record_act
+    from audit.ledger import record_act
     from audit.seal import open_entry
+    from audit.storage.place import holds_ledger, place_in
 
     with ExitStack() as stack:
         opening = None
@@ -108,10 +109,10 @@ def _export(
             stack.callback(keys.close)
             opening = partial(open_entry, key=keys.key, private=private)
         # A home is the place of a ledger; a bundle's directory cannot be appended to.
-        if (source / LEDGER_FILE).exists():
+        if holds_ledger(source):
             record_act(source, _act(kind, selection, opened=opening is not None))
         if kind is Kind.BUNDLE:
-            return export_bundle(source / LEDGER_FILE if source.is_dir() else source, out)
+            return export_bundle(place_in(source), out)
         evidence = stack.enter_context(open_evidence(source))
         return write_records(out, kind.value, views(_shown(evidence.items()), selection, opening))
 

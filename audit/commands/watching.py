@@ -21,7 +21,7 @@ def forward(
     follow: Annotated[bool, typer.Option(help="Go on until interrupted.")] = False,
 ) -> None:
     """Send each record's readable part to a file or the local syslog; at least once."""
-    from audit.ledger import LEDGER_FILE
+    from audit.storage.place import place_in
     from audit.store import LedgerStore
     from audit.watch import FileSink, Forwarder, Sink, SyslogSink
 
@@ -29,7 +29,7 @@ def forward(
         fail("give one of --file and --syslog", 2)
     sink: Sink = FileSink(file) if file is not None else SyslogSink(str(syslog))
     with plain_errors():
-        path = source / LEDGER_FILE if source.is_dir() else source
+        path = place_in(source)
         store = LedgerStore(path, readonly=True)
         try:
             forwarder = Forwarder(store.reading, sink, state, _tell)

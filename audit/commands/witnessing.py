@@ -65,12 +65,12 @@ def export(
     """Write the newest checkpoint for a witness, with the proof that it extends its last one."""
     from audit.chain import Chain
     from audit.errors import MissingError
-    from audit.ledger import LEDGER_FILE
+    from audit.storage.place import place_in
     from audit.store import LedgerStore
     from audit.witness import request
 
     with plain_errors():
-        store = LedgerStore(source / LEDGER_FILE if source.is_dir() else source, readonly=True)
+        store = LedgerStore(place_in(source), readonly=True)
         try:
             with store.reading() as reader:
                 chain, found = Chain.stored(reader), reader.newest_checkpoint()
@@ -166,12 +166,12 @@ def bring(
     from audit.commands.common import fail, witness_key
     from audit.cosignature import merge
     from audit.errors import MissingError
-    from audit.ledger import LEDGER_FILE
+    from audit.storage.place import place_in
     from audit.store import LedgerStore
 
     with plain_errors():
         note, keys = _read(cosigned), [witness_key(given) for given in witness]
-        store = LedgerStore(source / LEDGER_FILE if source.is_dir() else source)
+        store = LedgerStore(place_in(source))
         try:
             with store.writing() as writer:
                 size = Chain.stored(writer).open(note).size

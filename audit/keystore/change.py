@@ -16,7 +16,7 @@ from pathlib import Path
 from audit.errors import KeyStoreError
 from audit.exclusive import exclusive
 from audit.keystore.lock import Box, Guard, Lock, Randomness, key_row, secret_row
-from audit.store import LOCK, KeyRows
+from audit.storage.keyrows import LOCK, KeyRows
 
 _ROWS = 512  # in one transaction: the gateway waits for the key store no longer than that takes
 _NONCE_BYTES = 12

@@ -12,11 +12,11 @@ from pathlib import Path
 
 from audit.checkpoint import SigningKey, VerifyingKey
 from audit.errors import KeyStoreError, StaleLockError
+from audit.keyring import KEY_BYTES, NONCE_BYTES, Randomness, SubjectKey
 from audit.keystore.find import FindGuard, guard_beside
 from audit.keystore.lock import Box, Lock, key_row, secret_row
 from audit.mldsa import MlDsaKey, MlDsaSigner
-from audit.seal import KEY_BYTES, NONCE_BYTES, Randomness, SubjectKey
-from audit.store import LOCK, KeyRows
+from audit.storage.keyrows import LOCK, KeyRows
 
 _SIGNING, _ORIGIN, _SECOND = "signing-key", "origin", "signing-key:ml-dsa-65"
 _NEXT = "signing-key:next:"

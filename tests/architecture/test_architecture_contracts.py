@@ -21,6 +21,7 @@ VIOLATIONS = {
     "home-of-litestar": ("gateway/pipeline.py", "import litestar"),
     "home-of-uvicorn": ("gateway/api/routes.py", "import uvicorn"),
     "home-of-sqlalchemy": ("audit/ledger.py", "import sqlalchemy"),
+    "home-of-database-drivers": ("audit/keys.py", "import pg8000"),
     "home-of-presidio": ("gateway/guards/port.py", "import presidio_analyzer"),
     "home-of-llama": ("gateway/pipeline.py", "import llama_cpp"),
     "home-of-llguidance": ("gateway/pipeline.py", "import llguidance"),

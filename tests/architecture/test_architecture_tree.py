@@ -34,7 +34,7 @@ LONGER = {
     "audit/ledger.py": "appending, group commit and recovery share one lock and one contract",
     "audit/record.py": "the allow-list of the open part and the canonical bytes are one format",
     "audit/seal.py": "sealing and opening mirror each other line by line",
-    "audit/store.py": "the only home of SQL, for both databases",
+    "audit/store.py": "both databases as the rest of the log sees them",
     "audit/verify.py": "the checks in the order of the format's §9.2, read from top to bottom",
     "audit/verify_standalone.py": "one file by design: an auditor reads all of it, and copies it",
     "gateway/api/keyfile.py": "all that may read or write the key file, under one lock",

@@ -1,7 +1,9 @@
-"""A small ledger of format 1, kept as bytes: what was written once is read for ever.
+"""Small ledgers, kept as bytes: what was written once is read for ever.
 
-``tests/golden/audit/v1`` was made by ``write_golden`` below with fixed keys, clock and randomness.
-Never make it anew to get a test to pass: a change of the format is a new folder beside it.
+The folders in ``tests/golden/audit`` were made by ``write_golden`` below, each as it was then, with
+fixed keys, clock and randomness: v1 with wraps of the first form, v2 with those of the second
+(audit-format.md §4.2). Never make one anew to get a test to pass: a change of the format is a new
+folder beside it.
 """
 
 from __future__ import annotations
@@ -23,7 +25,8 @@ from audit.seal import open_entry
 from audit.verify import Code, verify
 from tests.auditkit import HandClock, intent, outcome, seeded
 
-GOLDEN = Path(__file__).parents[1] / "golden" / "audit" / "v1"
+FOLDER = Path(__file__).parents[1] / "golden" / "audit"
+NEWEST = FOLDER / "v2"
 STANDALONE = Path(__file__).parents[2] / "audit" / "verify_standalone.py"
 
 
@@ -51,7 +54,8 @@ def write_golden(folder, scratch):
     auditor, pem = generate_auditor("golden")
     receipts = write_ledger(scratch, auditor)
     export_bundle(scratch / "ledger.db", folder)
-    (folder / "verify_standalone.py").unlink()
+    for copy in ("verify_standalone.py", "verify.html"):
+        (folder / copy).unlink()
     (folder / "auditor.pem").write_bytes(pem)
     (folder / "receipt.txt").write_text(receipts[2], "utf-8")
     keys = KeyStore.open(scratch / "keystore.db", readonly=True)
@@ -83,49 +87,52 @@ def without_wraps(body):
     return value
 
 
-@pytest.fixture
-def records():
-    with open_evidence(GOLDEN) as evidence:
+@pytest.fixture(params=["v1", "v2"])
+def golden(request):
+    return FOLDER / request.param
+
+
+def bodies(folder):
+    with open_evidence(folder) as evidence:
         return [item.body for item in evidence.items()]
 
 
-def test_the_golden_ledger_verifies():
+def test_the_golden_ledger_verifies(golden):
     """Both verifiers find it intact and anchored, and its receipt in place."""
-    kept, receipt = ((GOLDEN / name).read_bytes() for name in ("checkpoint.txt", "receipt.txt"))
-    with open_evidence(GOLDEN) as evidence:
+    kept, receipt = ((golden / name).read_bytes() for name in ("checkpoint.txt", "receipt.txt"))
+    with open_evidence(golden) as evidence:
         found = verify(evidence, kept=[kept], receipts=[receipt], now="2026-03-01T09:33Z")
     assert found.code is Code.ANCHORED
     assert (found.records, found.covered, found.receipts) == (5, 5, 1)
     assert found.open_intents == ()
-    assert runpy.run_path(str(STANDALONE))["verdict"](str(GOLDEN), [kept], [receipt])[0] == 0
+    assert runpy.run_path(str(STANDALONE))["verdict"](str(golden), [kept], [receipt])[0] == 0
 
 
-def test_the_golden_records_open(records):
+def test_the_golden_records_open(golden):
     """The auditor's key and the keys of the key store give back what was sealed then."""
-    private = load_private((GOLDEN / "auditor.pem").read_bytes())
-    keys = json.loads((GOLDEN / "keys.json").read_text("utf-8"))
-    expected = json.loads((GOLDEN / "opened.json").read_text("utf-8"))
+    private = load_private((golden / "auditor.pem").read_bytes())
+    keys = json.loads((golden / "keys.json").read_text("utf-8"))
+    expected = json.loads((golden / "opened.json").read_text("utf-8"))
 
     def key(key_id):
         return bytes.fromhex(keys[key_id.hex()])
 
-    assert [shown(open_entry(parse(body), key, private)) for body in records] == expected
+    assert [shown(open_entry(parse(body), key, private)) for body in bodies(golden)] == expected
 
 
-def test_the_writer_still_writes_the_golden_bytes(tmp_path, records):
+def test_the_writer_still_writes_the_newest_golden_bytes(tmp_path):
     """With the same keys, clock and randomness, every byte but HPKE's own is the same."""
-    private = load_private((GOLDEN / "auditor.pem").read_bytes())
+    private = load_private((NEWEST / "auditor.pem").read_bytes())
     public = private.public_key().public_bytes_raw()
     line = "cloister-auditor/1 golden " + base64.b64encode(public).decode()
     receipts = write_ledger(tmp_path / "home", parse_auditor_line(line))
     export_bundle(tmp_path / "home" / "ledger.db", tmp_path / "bundle")
-    with open_evidence(tmp_path / "bundle") as evidence:
-        written = [item.body for item in evidence.items()]
-    assert list(map(without_wraps, written)) == list(map(without_wraps, records))
-    manifest = json.loads((GOLDEN / "manifest.json").read_text("utf-8"))
+    written = bodies(tmp_path / "bundle")
+    assert list(map(without_wraps, written)) == list(map(without_wraps, bodies(NEWEST)))
+    manifest = json.loads((NEWEST / "manifest.json").read_text("utf-8"))
     assert json.loads((tmp_path / "bundle" / "manifest.json").read_text("utf-8")) == manifest
     key = VerifyingKey.parse(manifest["vkey"])
-    old = SignedReceipt.open((GOLDEN / "receipt.txt").read_text("utf-8"), key)
+    old = SignedReceipt.open((NEWEST / "receipt.txt").read_text("utf-8"), key)
     new = SignedReceipt.open(receipts[2], key)
     assert (old.rid, old.event, old.index, old.minute) == (
         new.rid,

@@ -416,7 +416,8 @@ def test_what_the_auditor_brings_must_be_what_it_is_called(original, tmp_path, g
          TAMPERED, TAMPERED),
         ("update records set leaf = zeroblob(32) where idx = 3", TAMPERED, TAMPERED),
         ("update records set idx = idx + 100 where idx = 3", MISSING, MISSING),
-        ("insert into records select 11, rid, body, leaf, receipt from records where idx = 3",
+        (("insert into records (idx, rid, body, leaf, receipt)"
+          " select 11, rid, body, leaf, receipt from records where idx = 3"),
          TAMPERED, TAMPERED),
         ("delete from checkpoints where size = 11", UNANCHORED, ANCHORED),
         ("delete from checkpoints where size = 11; update records set receipt = '' where idx = 9",

@@ -18,10 +18,10 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from audit.errors import KeyStoreError
+from audit.keyring import SubjectKey
 from audit.keys import KeyStore
 from audit.keystore.change import state
 from audit.keystore.transit import Transit
-from audit.seal import SubjectKey
 from tests.auditkit import intent, make_home, quick_folder
 
 LIBRARIES = ("/usr/lib/softhsm/libsofthsm2.so", "/usr/lib64/pkcs11/libsofthsm2.so")

@@ -12,11 +12,11 @@ from contextlib import closing
 
 import pytest
 
+from audit.keyring import SubjectKey
 from audit.keys import KeyStore
 from audit.keystore.change import Change, state
 from audit.keystore.lock import PLAIN
 from audit.keystore.passphrase import Passphrase
-from audit.seal import SubjectKey
 from tests.auditkit import make_home, quick_folder
 
 GUARD = Passphrase(b"a passphrase", cost=1 << 14)

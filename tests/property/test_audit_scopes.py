@@ -58,9 +58,9 @@ def test_in_scope_opens_all_and_out_of_scope_nothing(scopes, role, matter, value
     sealer = Sealer(auditors, seeded(1))
     if not any(fits):
         with pytest.raises(SealError):
-            sealer.seal(entry, PLACE)
+            sealer.begin().seal(entry, PLACE)
         return
-    done = sealer.seal(entry, PLACE)
+    done = sealer.begin().seal(entry, PLACE)
     kept = {key.id: key.key for key in done.keys}
     record = parse(done.body)
     for fit, private in zip(fits, PRIVATES, strict=True):

@@ -13,13 +13,13 @@ from typer.testing import CliRunner
 
 from audit.cli import app
 from audit.errors import KeyStoreError
+from audit.keyring import SubjectKey
 from audit.keys import KeyStore
 from audit.keystore.change import Change, state
 from audit.keystore.lock import Box, Lock, key_row
 from audit.keystore.passphrase import Passphrase
 from audit.ledger import Ledger
-from audit.seal import SubjectKey
-from audit.store import KeyRows
+from audit.storage.keyrows import KeyRows
 from tests.auditkit import HandClock, intent, make_home, quick_folder
 
 CHEAP = 1 << 14

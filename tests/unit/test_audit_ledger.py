@@ -13,6 +13,7 @@ import pytest
 
 from audit.checkpoint import Checkpoint, SignedReceipt, VerifyingKey
 from audit.errors import KeyStoreError, LedgerError, MissingError, RecordError, SealError
+from audit.keyring import SubjectKey
 from audit.keys import (
     KeyStore,
     auditor_line,
@@ -25,7 +26,7 @@ from audit.keys import (
 from audit.ledger import Ledger, Options, init_home, record_act
 from audit.merkle import leaf_hash, verify_inclusion
 from audit.record import Entry, parse
-from audit.seal import SubjectKey, commitment, open_entry
+from audit.seal import commitment, open_entry
 from audit.store import LedgerStore
 from tests.auditkit import (
     HandClock,
@@ -226,7 +227,7 @@ def test_destroying_a_subjects_key_takes_its_texts_and_leaves_the_rest(home):
 
 def test_keys_that_a_reader_holds_in_the_log_are_not_called_destroyed(home, monkeypatch):
     """A log that cannot be emptied still has them: the caller is told and can try again."""
-    monkeypatch.setattr("audit.store.BUSY_MS", 50)
+    monkeypatch.setattr("audit.storage.engines.BUSY_MS", 50)
     path = home.path / "keystore.db"
     store = KeyStore.open(path)
     reader = sqlite3.connect(path)
@@ -330,7 +331,7 @@ def test_an_entry_that_may_not_be_written_fails_at_once(home):
 def test_an_entry_that_cannot_be_sealed_fails_alone(home):
     """The rest of its batch is written, and the error repeats nothing of it."""
     with home.ledger() as ledger:
-        bad = ledger.submit(intent(1, sealed={"principal": {"Zebulon"}}))
+        bad = ledger.submit(intent(1, sealed={"principal": ValueError("Zebulon")}))
         good = ledger.submit(intent(2))
         with pytest.raises(LedgerError) as raised:
             bad.result()

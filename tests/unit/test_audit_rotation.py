@@ -140,7 +140,8 @@ import os, sys
 from datetime import UTC, datetime
 from pathlib import Path
 from audit.keystore.store import KeyStore
-from audit import rotate, store
+from audit import rotate
+from audit.storage import keyrows as store
 
 step, home = sys.argv[1], Path(sys.argv[2])
 def die(*_, **__):

@@ -15,9 +15,9 @@ from audit.alerts import RAISED, Cause, Thresholds, Watched
 from audit.cli import app
 from audit.export import open_evidence
 from audit.keys import KeyStore
-from audit.ledger import LEDGER_FILE
 from audit.record import Entry, parse
 from audit.seal import open_entry
+from audit.storage.place import LEDGER_FILE
 from audit.store import LedgerStore
 from audit.watch import BATCH, FileSink, Forwarder, Line, Rounds, SyslogSink, message
 from tests.auditkit import intent, make_home, outcome, quick_folder, rid

@@ -1,0 +1,1 @@
+"""Where the ledger and the key store lie: places, schemas, engines, migrations."""
