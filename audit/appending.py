@@ -134,6 +134,7 @@ class Appender:
         except KeyStoreError:
             raise LedgerError("the key store cannot be written") from None
         with self._store.writing() as writer:
+            self._take_key(writer)
             writer.probe()
 
     def _add_keys(self, batch: Sequence[Prepared]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import shutil
 import subprocess
 import sys
 import time
@@ -11,12 +12,14 @@ from contextlib import closing
 import pytest
 
 from audit.chain import Chain
+from audit.errors import LedgerError
 from audit.ledger import Options
+from audit.rotate import rotate_signing
 from audit.storage.place import place_of
 from audit.store import LedgerStore
 from audit.verify import Code
 from tests import postgres
-from tests.auditkit import intent, make_home
+from tests.auditkit import Home, intent, make_home
 from tests.conformance.test_audit_verifiers import judge
 
 pytestmark = pytest.mark.skipif(postgres.binaries() is None, reason=postgres.MISSING)
@@ -58,3 +61,22 @@ def test_two_gateways_take_the_new_key_up_from_the_database(home):
         assert chain.receipt(one.receipt.note).index == one.index
     report = judge(home.path, kept)
     assert report.code is Code.ANCHORED, report.words
+
+
+def test_a_gateway_whose_copy_of_the_key_store_lacks_the_new_key_writes_nothing(home, tmp_path):
+    """It signs nothing with the old key: who waits is told, until the copy is made anew."""
+    other = Home(tmp_path / "other", home.private, home.clock)
+    shutil.copytree(home.path, other.path)
+    with other.ledger(Options(probe_seconds=0.02)) as ledger:
+        ledger.submit(intent(1)).result()
+        rotate_signing(home.path, clock=home.clock)
+        with pytest.raises(LedgerError, match="lacks the key that signs"):
+            ledger.submit(intent(2)).result()
+        time.sleep(0.3)  # a disk that takes writes again does not make it writable
+        assert not ledger.writable
+    for file in other.path.glob("keystore.db*"):
+        file.unlink()
+    shutil.copy(home.path / "keystore.db", other.path)
+    with other.ledger() as ledger:
+        ledger.submit(intent(3)).result()
+    assert judge(home.path).code is Code.UNANCHORED
