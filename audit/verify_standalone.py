@@ -5,8 +5,7 @@
 
 BUNDLE is a directory or a zip file. Exit codes: 0 verified and anchored to a checkpoint you kept,
 10 consistent but unanchored, 20 nothing or bytes missing, 30 contradicts what you kept, 40
-tampered, 2 wrong use. The checks: audit-format.md sections 9.2 and 10. What is signed:
-https://c2sp.org/signed-note, https://c2sp.org/tlog-checkpoint.
+tampered, 2 wrong use. Checks: audit-format.md 9.2, 10. Signed: https://c2sp.org/tlog-checkpoint.
 """
 # ruff: noqa: N818, PLR2004, T201, UP006, UP035 - for Python 3.9; it prints; numbers of standards
 
@@ -28,14 +27,12 @@ NAMES = {20: "Bytes are missing", 30: "Contradicts what you kept", 40: "Tampered
 RECEIPT, MAX_LINE, SIZE = "cloister-receipt/v1", 64 << 20, "0|[1-9][0-9]{0,18}"
 FORMATS = "cloister-bundle/1", "cloister-bundle/2"  # the whole log, chosen records of it
 POLICY = r"policies/[a-z0-9][a-z0-9._-]{0,127}\.yaml"
-
 Point = Tuple[int, int, int, int]
 Heads = List[Tuple[int, bytes]]
 Notes = Sequence[bytes]
 
 
-class Bad(Exception):
-    """A check that failed: its words, and the verdict it leads to."""
+class Bad(Exception): ...  # a check that failed: its words, and the verdict it leads to
 
 
 def need(fine: object, words: str, code: int = TAMPERED) -> None:
@@ -43,8 +40,7 @@ def need(fine: object, words: str, code: int = TAMPERED) -> None:
         raise Bad(words, code)
 
 
-# --- Ed25519, RFC 8032 section 5.1: verification only, so nothing here needs constant time ----
-P = 2**255 - 19
+P = 2**255 - 19  # Ed25519, RFC 8032 section 5.1: verification only, so nothing is in constant time
 L = 2**252 + 27742317777372353535851937790883648493
 D = -121665 * pow(121666, P - 2, P) % P
 ROOT_OF_MINUS_1 = pow(2, (P - 1) // 4, P)
@@ -83,7 +79,6 @@ SMALL = (0, 1, P - 1, ORDER_8, P - ORDER_8)  # y of the points that sign anythin
 
 
 def verify_ed25519(public: bytes, message: bytes, signature: bytes) -> None:
-    """Raise Bad unless `signature` over `message` is by `public` (32 bytes)."""
     s, whole = int.from_bytes(signature[32:], "little"), len(public) == 32 and len(signature) == 64
     need(whole and s < L and y_of(signature) not in SMALL, "the signature does not verify")
     a = _point(public)
@@ -96,7 +91,6 @@ def verify_ed25519(public: bytes, message: bytes, signature: bytes) -> None:
     need(found == signature[:32], "the signature does not verify")
 
 
-# --- signed notes, checkpoints, receipts ------------------------------------------------------
 def unbase64(text: str, length: int | None = None) -> bytes:
     try:
         data = base64.b64decode(text.encode("ascii"), validate=True)
@@ -119,8 +113,7 @@ class Key:  # name+id+base64(0x01 || public)
         need(fine, "not an Ed25519 verifier key, or its id is not its own")
 
 
-def split_note(note: str | bytes) -> tuple[str, list[tuple[str, bytes]]]:
-    """Text and [(name, blob)] of a signed note, nothing verified."""
+def split_note(note: str | bytes) -> tuple[str, list[tuple[str, bytes]]]:  # nothing verified
     if isinstance(note, bytes):
         try:
             note = note.decode("utf-8")
@@ -138,14 +131,33 @@ def split_note(note: str | bytes) -> tuple[str, list[tuple[str, bytes]]]:
     return text + "\n", signatures
 
 
-def open_note(note: str | bytes, key: Key) -> str:
-    """The text of a note that `key` signed; lines of unknown keys are tolerated."""
+def check_note(note: str | bytes, key: Key) -> None:  # lines of unknown keys are tolerated
     text, signatures = split_note(note)
     ours = [blob for name, blob in signatures if name == key.name and blob[:4] == key.id]
     for blob in ours:
         verify_ed25519(key.public, text.encode(), blob[4:])
     need(ours, "no signature of the log's key")
-    return text
+
+
+class Keys:  # the first, and those that rotations name, each signed by the one before it
+    def __init__(self, vkey: str) -> None:
+        self.first, self.name = Key(vkey), vkey.strip().split("+", 1)[0]
+        self.later: dict[int, Key] = {}
+
+    def at(self, index: int) -> Key:
+        return [self.first, *(key for size, key in self.later.items() if size <= index)][-1]
+
+    def learn(self, size: int, line: str) -> None:
+        if line.startswith("next-key "):
+            key = Key(line[9:])
+            known = {old.public for old in (self.first, *self.later.values())}
+            need(key.name == self.name and key.public not in known, "not a new key of this log")
+            self.later[size] = key
+
+    def check(self, index: int, header: Any) -> None:  # only a rotation's last record names a key
+        key, rotated = self.later.get(index + 1), header["event"] == "key.rotated"
+        told = str(header["features"].get("signing")) if rotated else None
+        need(told == (key and key.public.hex()), f"record {index} is no such change of the key")
 
 
 def parse_checkpoint(text: str, origin: str | None = None) -> tuple[int, bytes]:
@@ -155,19 +167,22 @@ def parse_checkpoint(text: str, origin: str | None = None) -> tuple[int, bytes]:
     return int(lines[1]), unbase64(lines[2], 32)
 
 
-def open_checkpoint(note: str | bytes, key: Key) -> tuple[int, bytes]:
-    return parse_checkpoint(open_note(note, key), key.name)
+def open_checkpoint(note: str | bytes, keys: Keys) -> tuple[int, bytes]:
+    size, root = parse_checkpoint(split_note(note)[0], keys.name)
+    for key in dict.fromkeys((keys.at(size - 1), keys.at(size))):  # two where one names the next
+        check_note(note, key)
+    return size, root
 
 
-def open_receipt(note: bytes, key: Key) -> tuple[int, bytes]:
-    lines = open_note(note, key).split("\n")[:-1]
-    fine = len(lines) >= 7 and lines[:2] == [RECEIPT, key.name] and re.fullmatch(SIZE, lines[4])
+def open_receipt(note: bytes, keys: Keys) -> tuple[int, bytes]:
+    lines = split_note(note)[0].split("\n")[:-1]
+    fine = len(lines) >= 7 and lines[:2] == [RECEIPT, keys.name] and re.fullmatch(SIZE, lines[4])
     need(fine, "not a receipt of this log")
+    check_note(note, keys.at(int(lines[4])))
     return int(lines[4]), unbase64(lines[5], 32)
 
 
-# --- the tree, RFC 6962 section 2.1 -----------------------------------------------------------
-def node(left: bytes, right: bytes) -> bytes:
+def node(left: bytes, right: bytes) -> bytes:  # RFC 6962 section 2.1
     return hashlib.sha256(b"\x01" + left + right).digest()
 
 
@@ -190,14 +205,11 @@ MINUTE = MONTH + "-[0-9]{2}T[0-9]{2}:[0-9]{2}Z"
 EVENT = r"(?=.{2,40}\Z)[a-z]+(?:[.-][a-z]+)*"
 SHAPES = {"boot": HEX, "event": EVENT, "minute": MINUTE, "expires": MONTH, "key": HEX}
 NULLABLE = {"rid": HEX, "deadline": MINUTE}
-WHOLE = range(1 - 2**53, 2**53)  # the numbers of section 2.2; no spelling of another is read
-JSON = json.JSONDecoder(
-    parse_int=lambda text: WHOLE[WHOLE.index(int(text))], parse_float=int, parse_constant=int
-)
+W = range(1 - 2**53, 2**53)  # the numbers of section 2.2; no spelling of another is read
+JSON = json.JSONDecoder(parse_float=int, parse_constant=int, parse_int=lambda n: W[W.index(int(n))])
 
 
-def parse_record(body: bytes, what: str) -> Any:
-    """The header of a record. Unknown fields are left alone; numbers are those of section 2.2."""
+def parse_record(body: bytes, what: str) -> Any:  # its header; unknown fields are left alone
     try:
         value = JSON.decode(body.decode("utf-8"))
         plain = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
@@ -219,8 +231,7 @@ def parse_record(body: bytes, what: str) -> Any:
     return header
 
 
-# --- the bundle -------------------------------------------------------------------------------
-class Bundle:
+class Bundle:  # a directory or a zip file
     def __init__(self, path: str) -> None:
         self.open: Callable[[str], IO[bytes]] = lambda name: (Path(path) / name).open("rb")
         need(not (Path(path) / "ledger.db").exists(), "a bundle and a ledger stand in one place")
@@ -262,26 +273,25 @@ class Bundle:
         need(found >= self.count, f"{found} of {self.count} records are here", MISSING)
 
 
-def signed_heads(bundle: Bundle, key: Key) -> Heads:
+def signed_heads(bundle: Bundle, keys: Keys) -> Heads:
     heads: Heads = []
     for note in bundle.small("checkpoints.json", list):
-        heads.append(open_checkpoint(note, key))
-        grown = heads[-1][0] > (heads[-2][0] if heads[1:] else 0)
-        need(grown, f"checkpoint {len(heads)} does not grow the log")
-    return heads
-
-
-def check_growth(bundle: Bundle, heads: Heads) -> None:  # of a partial bundle
-    proofs = bundle.small("consistency.json", list)
-    need(len(proofs) == max(len(heads) - 1, 0), "there is not one proof for each step")
+        text = split_note(note)[0]
+        keys.learn(parse_checkpoint(text, keys.name)[0], text.split("\n")[3])
+        heads.append(open_checkpoint(note, keys))
+        fine = heads[-1][0] > (heads[-2][0] if heads[1:] else 0)
+        need(fine, f"checkpoint {len(heads)} does not grow the log")
+    proofs = bundle.small("consistency.json", list) if bundle.partial else []
+    need(len(proofs) == len(heads[1:]) * bundle.partial, "there is not one proof for each step")
     for step, proof in enumerate(proofs):
         (old, root), (new, grown) = heads[step : step + 2]
         fine = climb(old, new, unbase64(proof), root, grows=True) == (root, grown)
         need(fine, f"checkpoint {new} is not proven to extend {old}")
+    return heads
 
 
 class Log:  # a walk over all records: the leaves and roots that heads, kept and receipts name
-    def __init__(self, bundle: Bundle, key: Key, heads: Heads, asked: Set[int]) -> None:
+    def __init__(self, bundle: Bundle, keys: Keys, heads: Heads, asked: Set[int]) -> None:
         self.size = self.held = self.first = 0
         self.leaves: dict[int, bytes] = {}
         self.roots: dict[int, bytes] = {}
@@ -294,10 +304,12 @@ class Log:  # a walk over all records: the leaves and roots that heads, kept and
             need(index <= due, f"record {due} is not there", MISSING)
             need(due <= index < covered, f"record {index} stands where none should")
             header = parse_record(body, f"record {index}")
-            boot, seq = header["boot"], header["seq"]
-            fine = header["origin"] == key.name and seq > sequence.get(boot, -1)
+            fine = header["origin"] == keys.name and header["seq"] > sequence.get(
+                header["boot"], -1
+            )
             need(fine, f"record {index} is of another log, or was written before")
-            sequence[boot] = seq
+            keys.check(index, header)
+            sequence[header["boot"]] = header["seq"]
             leaf = hashlib.sha256(b"\x00" + body).digest()
             self.named.update(re.findall(rb'"policy:[^"]*":"([0-9a-f]{64})"', body))
             self.size = size = index + 1
@@ -320,22 +332,19 @@ class Log:  # a walk over all records: the leaves and roots that heads, kept and
             need(self.held or not heads, "no record is here", MISSING)
 
 
-def signed(reader: Callable[..., Any], notes: Notes, key: Key) -> Iterator[Any]:
-    """What was kept: (position, hash) of each, or None for one that this key did not sign."""
+def signed(reader: Callable[..., Any], notes: Notes, keys: Keys) -> Iterator[Any]:
     for note in notes:
         try:
-            yield reader(note, key)
+            yield reader(note, keys)
         except Bad:
-            yield None
+            yield None  # the key of then did not sign it
 
 
 def judge(bundle: Bundle, kept: Notes, receipts: Notes) -> tuple[int, str]:
-    key = Key(bundle.vkey)
-    heads = signed_heads(bundle, key)
-    if bundle.partial:
-        check_growth(bundle, heads)
-    anchors, given = [*signed(open_checkpoint, kept, key)], [*signed(open_receipt, receipts, key)]
-    log = Log(bundle, key, heads, {found[0] for found in (*anchors, *given) if found})
+    keys = Keys(bundle.vkey)
+    heads = signed_heads(bundle, keys)
+    anchors, given = [*signed(open_checkpoint, kept, keys)], [*signed(open_receipt, receipts, keys)]
+    log = Log(bundle, keys, heads, {found[0] for found in (*anchors, *given) if found})
     here, anchored = log.size, max((anchor[0] for anchor in anchors if anchor), default=0)
     need(heads, "no checkpoint" if here else "the log is empty", MISSING)
     need(here >= heads[-1][0], f"{here} of {heads[-1][0]} records are here", MISSING)
@@ -357,9 +366,7 @@ def judge(bundle: Bundle, kept: Notes, receipts: Notes) -> tuple[int, str]:
 
 
 def verdict(path: str, kept: Notes = (), receipts: Notes = ()) -> tuple[int, str]:
-    """Code and words for a bundle. Raises Bad where `kept` or `receipts` are no such thing."""
-    sizes = [parse_checkpoint(split_note(note)[0])[0] for note in kept]
-    need(all(sizes), "a checkpoint of an empty log anchors nothing")
+    need(all(parse_checkpoint(split_note(n)[0])[0] for n in kept), "an empty log anchors nothing")
     need(all(split_note(n)[0].startswith(RECEIPT + "\n") for n in receipts), "not a receipt")
     demo = ""
     try:
@@ -378,11 +385,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("bundle")
     parser.add_argument("--checkpoint", action="append", default=[], help="one that you kept")
     parser.add_argument("--receipt", action="append", default=[], help="one that was given out")
-    options = parser.parse_args(arguments)
+    got = parser.parse_args(arguments)
     try:
-        given = options.checkpoint, options.receipt
-        held = [[Path(path).read_bytes() for path in paths] for paths in given]
-        code, words = verdict(options.bundle, *held)
+        held = [[Path(p).read_bytes() for p in names] for names in (got.checkpoint, got.receipt)]
+        code, words = verdict(got.bundle, *held)
     except (OSError, Bad) as failed:
         print(f"verify: {failed.args[0] if isinstance(failed, Bad) else failed}", file=sys.stderr)
         return 2
