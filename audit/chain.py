@@ -44,6 +44,11 @@ class Chain:
     def current(self) -> VerifyingKey:
         return self.later[-1][1] if self.later else self.first
 
+    @property
+    def keys(self) -> tuple[tuple[int, VerifyingKey], ...]:
+        """Each key with the first record that it signs, oldest first."""
+        return ((0, self.first), *self.later)
+
     def at(self, index: int) -> VerifyingKey:
         """The key that signs the receipt of record ``index``."""
         return next((key for size, key in reversed(self.later) if size <= index), self.first)

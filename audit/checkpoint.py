@@ -89,7 +89,7 @@ class SigningKey:
             raise NoteError("a key name has no spaces and no plus")
         self._key = Ed25519PrivateKey.from_private_bytes(seed)
         self.public = VerifyingKey(name, self._key.public_key().public_bytes_raw())
-        self._prefix = f"{_DASH}{name} "
+        self._prefix, self._id = f"{_DASH}{name} ", self.public.id
         self.second: Callable[[str], str] | None = None  # adds a line to checkpoints (§5.5)
 
     @property
@@ -102,7 +102,7 @@ class SigningKey:
 
     def signature_line(self, text: str) -> str:
         signature = self._key.sign(text.encode())
-        return f"{self._prefix}{to_base64(self.public.id + signature)}\n"
+        return f"{self._prefix}{to_base64(self._id + signature)}\n"
 
 
 # --- notes ------------------------------------------------------------------------------------

@@ -209,6 +209,7 @@ class Batch:
     ) -> None:
         self._turns, self._ring, self._pseudonyms = turns, ring, pseudonyms
         self._randomness, self._drawn, self._used = randomness, b"", 0
+        self._readers: dict[tuple[object, object], frozenset[str]] = {}
 
     def _draw(self, size: int) -> bytes:
         """Random bytes, each handed out once."""
@@ -224,7 +225,7 @@ class Batch:
         Raises:
             SealError: the entry is in no auditor's scope.
         """
-        readers = self._readers(entry)
+        readers = self._who_reads(entry)
         ring, rid, month = self._ring, entry.receipt_id, position.expires
         own = ring.of("request", rid, month) if rid else ring.fresh(month)
         salt = self._draw(KEY_BYTES)
@@ -266,18 +267,18 @@ class Batch:
             meta["floor"] = position.floor
         return meta
 
-    def _readers(self, entry: Entry) -> frozenset[str]:
+    def _who_reads(self, entry: Entry) -> frozenset[str]:
         """The ids of those whose scope the entry is in.
 
         Raises:
             SealError: it is in nobody's, and would be unreadable for ever.
         """
         role, matter = entry.features.get("role"), entry.sealed.get("matter")
-        known = (
-            role if isinstance(role, str) else None,
-            matter if isinstance(matter, str) else None,
-        )
-        found = frozenset(turn.id for turn in self._turns if turn.scope.covers(*known))
+        role, matter = (each if isinstance(each, str) else None for each in (role, matter))
+        found = self._readers.get((role, matter))
+        if found is None:
+            found = frozenset(turn.id for turn in self._turns if turn.scope.covers(role, matter))
+            self._readers[role, matter] = found
         if not found:
             raise SealError("an entry is in no auditor's scope")
         return found

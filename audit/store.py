@@ -19,7 +19,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from audit.errors import FormatError, LedgerError, MissingError
 from audit.storage import schema
-from audit.storage.copying import insert_rows
+from audit.storage.copying import delete_each, insert_rows
 from audit.storage.engines import engines, port, private_file
 from audit.storage.place import Place
 from audit.storage.versions import check_version, stamp
@@ -180,8 +180,7 @@ class Writer(Reader):
         insert_rows(self._connection, schema.pending, values)
 
     def close_intents(self, rids: Sequence[str]) -> None:
-        if rids:
-            self._connection.execute(schema.DELETE_PENDING, {"closed": list(rids)})
+        delete_each(self._connection, schema.pending.c.rid, rids)
 
     def cosigned(self, size: int, note: str) -> None:
         """Keep a checkpoint with the signature lines of its witnesses (audit-format.md §5.4)."""

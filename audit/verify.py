@@ -533,7 +533,7 @@ def _report(  # noqa: PLR0913, PLR0917 - the fields of one report
         unnamed_policies=tuple(
             name for name, digest in log.texts if digest.encode() not in log.named
         ),
-        keys=tuple((n, key.vkey()) for n, key in ((0, log.chain.first), *log.chain.later)),
+        keys=tuple((start, key.vkey()) for start, key in log.chain.keys),
     )
 
 

@@ -105,7 +105,7 @@ def show_keys(source: Source, output: OutputOption = Output.TEXT) -> None:
 
     with plain_errors(), open_evidence(source) as evidence:
         chain = Chain.follow(evidence.vkey(), evidence.checkpoints())
-    keys = [{"from": n, "vkey": key.vkey()} for n, key in ((0, chain.first), *chain.later)]
+    keys = [{"from": n, "vkey": key.vkey()} for n, key in chain.keys]
     if output is Output.JSON:
         print_json({"keys": keys})
         return

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
-from sqlalchemy import BigInteger, Connection, Table
+from sqlalchemy import BigInteger, Column, Connection, Table
 from sqlalchemy.exc import SQLAlchemyError
 
 # postgresql.org/docs/15/sql-copy.html, binary format: a signature, flags, no extension; for each
@@ -32,6 +32,17 @@ def insert_rows(connection: Connection, table: Table, rows: Sequence[tuple[Any, 
         _copy(connection, table, rows)
     elif rows:
         connection.exec_driver_sql(_insert(table), list(rows))
+
+
+def delete_each(connection: Connection, column: Column[Any], values: Sequence[Any]) -> None:
+    """Delete the rows that hold one of these values. Part of the open transaction."""
+    if not values:
+        return
+    statement = f"DELETE FROM {column.table} WHERE {column.name}"  # noqa: S608 - our own names
+    if connection.dialect.name == "postgresql":
+        connection.exec_driver_sql(f"{statement} = ANY(%s)", (list(values),))
+    else:
+        connection.exec_driver_sql(f"{statement} = ?", [(value,) for value in values])
 
 
 @cache

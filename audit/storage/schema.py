@@ -128,7 +128,6 @@ keystore_version = Table("alembic_version", keystore, Column("version_num", Text
 # Statements are made once: the driver's text for each is compiled once and kept.
 INSERT_CHECKPOINT = insert(checkpoints)
 INSERT_FACT, INSERT_SECRET = insert(facts), insert(secrets)
-DELETE_PENDING = delete(pending).where(pending.c.rid.in_(bindparam("closed", expanding=True)))
 DELETE_FACT = delete(facts).where(facts.c.name == bindparam("old"))
 SELECT_FACT = select(facts.c.value).where(facts.c.name == bindparam("name"))
 SELECT_LAST = select(records.c.idx, records.c.leaf).order_by(records.c.idx.desc()).limit(1)
