@@ -84,8 +84,7 @@ def verify_ed25519(public: bytes, message: bytes, signature: bytes) -> None:
     a = _point(public)
     digest = hashlib.sha512(signature[:32] + public + message).digest()
     challenge = int.from_bytes(digest, "little") % L
-    negated = (P - a[0], a[1], 1, P - a[3])
-    x, y, z, _ = _add(_multiply(s, BASE), _multiply(challenge, negated))
+    x, y, z, _ = _add(_multiply(s, BASE), _multiply(challenge, (P - a[0], a[1], 1, P - a[3])))
     x, y = (value * pow(z, P - 2, P) % P for value in (x, y))
     found = (y | (x & 1) << 255).to_bytes(32, "little")
     need(found == signature[:32], "the signature does not verify")
@@ -141,21 +140,21 @@ def check_note(note: str | bytes, key: Key) -> None:  # lines of unknown keys ar
 
 class Keys:  # the first, and those that rotations name, each signed by the one before it
     def __init__(self, vkey: str) -> None:
-        self.first, self.name = Key(vkey), vkey.strip().split("+", 1)[0]
-        self.later: dict[int, Key] = {}
+        first = Key(vkey)
+        self.name, self.since = first.name, {-1: first}  # each by the first record that it signs
 
     def at(self, index: int) -> Key:
-        return [self.first, *(key for size, key in self.later.items() if size <= index)][-1]
+        return [key for start, key in self.since.items() if start <= index][-1]
 
     def learn(self, size: int, line: str) -> None:
         if line.startswith("next-key "):
             key = Key(line[9:])
-            known = {old.public for old in (self.first, *self.later.values())}
+            known = {old.public for old in self.since.values()}
             need(key.name == self.name and key.public not in known, "not a new key of this log")
-            self.later[size] = key
+            self.since[size] = key
 
     def check(self, index: int, header: Any) -> None:  # only a rotation's last record names a key
-        key, rotated = self.later.get(index + 1), header["event"] == "key.rotated"
+        key, rotated = self.since.get(index + 1), header["event"] == "key.rotated"
         told = str(header["features"].get("signing")) if rotated else None
         need(told == (key and key.public.hex()), f"record {index} is no such change of the key")
 
@@ -203,23 +202,24 @@ def climb(at: int, size: int, proof: bytes, seed: bytes, grows: bool) -> tuple[b
 HEX, MONTH = "[0-9a-f]{32}", "[0-9]{4}-[0-9]{2}"
 MINUTE = MONTH + "-[0-9]{2}T[0-9]{2}:[0-9]{2}Z"
 EVENT = r"(?=.{2,40}\Z)[a-z]+(?:[.-][a-z]+)*"
-SHAPES = {"boot": HEX, "event": EVENT, "minute": MINUTE, "expires": MONTH, "key": HEX}
-NULLABLE = {"rid": HEX, "deadline": MINUTE}
-W = range(1 - 2**53, 2**53)  # the numbers of section 2.2; no spelling of another is read
-JSON = json.JSONDecoder(parse_float=int, parse_constant=int, parse_int=lambda n: W[W.index(int(n))])
+SHAPES = {"boot": HEX, "event": EVENT, "minute": MINUTE, "expires": MONTH, "key": HEX,
+          "rid": HEX, "deadline": MINUTE}  # fmt: skip
+WHOLE = range(1 - 2**53, 2**53)  # the numbers of section 2.2; no spelling of another is read
+JSON = json.JSONDecoder(
+    parse_int=lambda text: WHOLE[WHOLE.index(int(text))], parse_float=int, parse_constant=int
+)
 
 
 def parse_record(body: bytes, what: str) -> Any:  # its header; unknown fields are left alone
     try:
         value = JSON.decode(body.decode("utf-8"))
         plain = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-        header, parts, seq = value["header"], value["parts"], value["header"]["seq"]
-        fine = plain.encode("utf-8") == body and isinstance(parts, list)
-        fine &= type(header["v"]) is int and header["v"] == 1
-        fine &= type(seq) is int and seq >= 0 and isinstance(header["origin"], str)
-        fine &= isinstance(header["features"], dict) and isinstance(header["commits"], dict)
-        for name, shape in (*SHAPES.items(), *NULLABLE.items()):
-            empty = header[name] is None and name in NULLABLE
+        header, parts = value["header"], value["parts"]
+        kinds = [type(header[name]) for name in ("v", "seq", "origin", "features", "commits")]
+        fine = plain.encode("utf-8") == body and kinds == [int, int, str, dict, dict]
+        fine &= header["v"] == 1 and header["seq"] >= 0 and isinstance(parts, list)
+        for name, shape in SHAPES.items():
+            empty = header[name] is None and name in {"rid", "deadline"}
             fine &= empty or re.fullmatch(shape, header[name]) is not None
         for part in parts:
             for sealed in [part["c"], *part["w"].values()]:
@@ -264,25 +264,26 @@ class Bundle:  # a directory or a zip file
     def records(self) -> Iterator[tuple[int, str, bytes]]:
         found, shape = 0, rb"(0|[1-9][0-9]{0,18}) " + (rb"([^ ]*) " if self.partial else b"()")
         with self.open("records.log") as file:
-            for line in iter(lambda: file.readline(MAX_LINE), b""):
+            for found, line in enumerate(iter(lambda: file.readline(MAX_LINE), b""), 1):
                 match: Any = re.fullmatch(shape + rb"(.*)\n", line, re.DOTALL)
-                need(line.endswith(b"\n"), f"record {found} is cut off", MISSING)
-                need(match, f"line {found + 1} of records.log is not a record")
+                need(line.endswith(b"\n"), f"record {found - 1} is cut off", MISSING)
+                need(match, f"line {found} of records.log is not a record")
                 yield int(match[1]), match[2].decode("latin-1"), match[3]
-                found += 1
         need(found >= self.count, f"{found} of {self.count} records are here", MISSING)
 
 
 def signed_heads(bundle: Bundle, keys: Keys) -> Heads:
-    heads: Heads = []
+    heads: Heads = [(0, b"")]
     for note in bundle.small("checkpoints.json", list):
         text = split_note(note)[0]
         keys.learn(parse_checkpoint(text, keys.name)[0], text.split("\n")[3])
         heads.append(open_checkpoint(note, keys))
-        fine = heads[-1][0] > (heads[-2][0] if heads[1:] else 0)
-        need(fine, f"checkpoint {len(heads)} does not grow the log")
-    proofs = bundle.small("consistency.json", list) if bundle.partial else []
-    need(len(proofs) == len(heads[1:]) * bundle.partial, "there is not one proof for each step")
+        need(heads[-1][0] > heads[-2][0], f"checkpoint {len(heads) - 1} does not grow the log")
+    del heads[0]
+    if not bundle.partial:
+        return heads
+    proofs = bundle.small("consistency.json", list)
+    need(len(proofs) == max(len(heads) - 1, 0), "there is not one proof for each step")
     for step, proof in enumerate(proofs):
         (old, root), (new, grown) = heads[step : step + 2]
         fine = climb(old, new, unbase64(proof), root, grows=True) == (root, grown)
@@ -293,23 +294,20 @@ def signed_heads(bundle: Bundle, keys: Keys) -> Heads:
 class Log:  # a walk over all records: the leaves and roots that heads, kept and receipts name
     def __init__(self, bundle: Bundle, keys: Keys, heads: Heads, asked: Set[int]) -> None:
         self.size = self.held = self.first = 0
-        self.leaves: dict[int, bytes] = {}
-        self.roots: dict[int, bytes] = {}
-        self.named: set[bytes] = set()  # digests of policies
-        sequence: dict[str, int] = {}
-        edge: list[bytes] = []
+        self.leaves, self.roots = dict[int, bytes](), dict[int, bytes]()
+        self.named = set[bytes]()  # digests of policies
+        sequence, edge = dict[str, int](), list[bytes]()
         wanted, covered = dict(heads), heads[-1][0] if heads else 0
         for index, proof, body in bundle.records():
             due = max(index, self.size) if bundle.partial else self.size
             need(index <= due, f"record {due} is not there", MISSING)
             need(due <= index < covered, f"record {index} stands where none should")
             header = parse_record(body, f"record {index}")
-            fine = header["origin"] == keys.name and header["seq"] > sequence.get(
-                header["boot"], -1
-            )
+            boot, seq = header["boot"], header["seq"]
+            fine = header["origin"] == keys.name and seq > sequence.get(boot, -1)
             need(fine, f"record {index} is of another log, or was written before")
             keys.check(index, header)
-            sequence[header["boot"]] = header["seq"]
+            sequence[boot] = seq
             leaf = hashlib.sha256(b"\x00" + body).digest()
             self.named.update(re.findall(rb'"policy:[^"]*":"([0-9a-f]{64})"', body))
             self.size = size = index + 1
@@ -324,9 +322,10 @@ class Log:  # a walk over all records: the leaves and roots that heads, kept and
             for _ in range((size & -size).bit_length() - 1):
                 edge[-2:] = [node(*edge[-2:])]
             if size in asked or size in wanted:
-                self.roots[size] = functools.reduce(lambda root, left: node(left, root), edge[::-1])
-            fine = size not in wanted or self.roots[size] == wanted[size]
-            need(fine, f"the first {size} records are not those of their checkpoint")
+                root = functools.reduce(lambda right, left: node(left, right), edge[::-1])
+                fine = wanted.get(size, root) == root
+                need(fine, f"the first {size} records are not those of their checkpoint")
+                self.roots[size] = root
         if bundle.partial:
             self.roots, self.size = wanted, covered
             need(self.held or not heads, "no record is here", MISSING)
@@ -366,7 +365,8 @@ def judge(bundle: Bundle, kept: Notes, receipts: Notes) -> tuple[int, str]:
 
 
 def verdict(path: str, kept: Notes = (), receipts: Notes = ()) -> tuple[int, str]:
-    need(all(parse_checkpoint(split_note(n)[0])[0] for n in kept), "an empty log anchors nothing")
+    sizes = [parse_checkpoint(split_note(note)[0])[0] for note in kept]
+    need(all(sizes), "a checkpoint of an empty log anchors nothing")
     need(all(split_note(n)[0].startswith(RECEIPT + "\n") for n in receipts), "not a receipt")
     demo = ""
     try:
