@@ -7,7 +7,7 @@ CLOISTER_HOME ?= .cloister
 export CLOISTER_HOME
 
 .DEFAULT_GOAL := help
-.PHONY: help install run demo test test-all peers check bench lock clean
+.PHONY: help install extras run demo test test-all peers check bench lock clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z%-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
@@ -21,6 +21,9 @@ $(VENV)/.installed-dev: tests/requirements.lock $(VENV)/.installed
 	@touch $@
 
 install: $(VENV)/.installed ## install what the gateway needs
+
+extras: $(VENV)/.installed ## install what is optional: Parquet, PKCS#11, transit, time stamps
+	@deploy/install.sh extras
 
 run: $(VENV)/.installed ## install, provision and serve on 127.0.0.1:8080
 	@test -f "$(CLOISTER_HOME)/settings.toml" || $(VENV)/bin/gateway init

@@ -19,7 +19,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from audit.errors import FormatError, LedgerError, MissingError
 from audit.storage import schema
-from audit.storage.copying import delete_each, insert_rows
+from audit.storage.copying import delete_each, insert_rows, look_up
 from audit.storage.engines import engines, port, private_file
 from audit.storage.place import Place
 from audit.storage.versions import check_version, stamp
@@ -80,10 +80,11 @@ class Reader:
 
     def node(self, level: int, index: int) -> bytes:
         """The stored root of a perfect subtree."""
+        leaves, nodes = schema.records.c, schema.nodes.c
         if level == 0:
-            value = self._connection.scalar(schema.SELECT_LEAF, {"index": index})
+            value = look_up(self._connection, leaves.leaf, (leaves.idx, index))
         else:
-            value = self._connection.scalar(schema.SELECT_NODE, {"level": level, "index": index})
+            value = look_up(self._connection, nodes.hash, (nodes.level, level), (nodes.idx, index))
         if not isinstance(value, bytes):
             raise MissingError("the ledger lacks a node of its tree")
         return value

@@ -21,9 +21,7 @@ def _client() -> ModuleType:
     try:
         import rfc3161_client  # noqa: PLC0415 - an optional extra
     except ImportError:
-        raise MissingError(
-            "time stamps need an extra: pip install 'cloister[timestamps]'"
-        ) from None
+        raise MissingError("rfc3161-client is missing: run `make extras`") from None
     return rfc3161_client
 
 

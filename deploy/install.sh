@@ -3,6 +3,7 @@
 #
 #   deploy/install.sh run    what the gateway needs
 #   deploy/install.sh dev    and what the tests and linters need
+#   deploy/install.sh extras and what is optional: Parquet, PKCS#11, transit, RFC 3161 time stamps
 #   deploy/install.sh flags  prints the compiler's flags for llama.cpp on this machine
 #
 # Everything is pinned and hashed. Wheels first, then the one dependency that comes as source,
@@ -131,11 +132,11 @@ install_run() {
         "$venv/bin/pip" install --no-deps --no-build-isolation --no-index -e .
 }
 
-install_dev() {
-    names tests/requirements.lock >"$venv/wanted"
-    step "installing test tools" count_collected \
-        "$venv/bin/pip" install --require-hashes --no-deps --only-binary :all: \
-        -r tests/requirements.lock
+# install_lock LABEL FILE
+install_lock() {
+    names "$2" >"$venv/wanted"
+    step "$1" count_collected \
+        "$venv/bin/pip" install --require-hashes --no-deps --only-binary :all: -r "$2"
 }
 
 check_tools
@@ -146,6 +147,7 @@ fi
 [ -x "$venv/bin/pip" ] || "$python" -m venv "$venv"
 case "${1:-}" in
 run) install_run ;;
-dev) install_dev ;;
-*) fail "usage: deploy/install.sh run|dev|flags" ;;
+dev) install_lock "installing test tools" tests/requirements.lock ;;
+extras) install_lock "installing extras" deploy/extras.lock ;;
+*) fail "usage: deploy/install.sh run|dev|extras|flags" ;;
 esac

@@ -12,9 +12,11 @@ compile() {
 }
 
 compile --extra gateway --group build --output-file requirements.lock pyproject.toml
+compile --extra parquet --extra pkcs11 --extra timestamps --extra vault \
+    --constraints requirements.lock --output-file deploy/extras.lock pyproject.toml
 compile --group dev --constraints requirements.lock --output-file tests/requirements.lock
 
-if grep -nE '://|^ *--(index|extra-index|find-links)' requirements.lock tests/*.lock; then
+if grep -nE '://|^ *--(index|extra-index|find-links)' requirements.lock deploy/extras.lock tests/*.lock; then
     echo "A lock file names an address; nothing was meant to." >&2
     exit 1
 fi

@@ -168,7 +168,7 @@ def _writer(kind: Kind) -> Callable[[Path, Iterable[View]], int]:
         try:
             from audit.formats.parquet import write_parquet
         except ImportError:
-            fail("Parquet needs pyarrow: pip install 'cloister[parquet]'")
+            fail("Parquet needs pyarrow: run `make extras`")
         return write_parquet
     return lambda out, found: write_records(out, kind.value, found)
 

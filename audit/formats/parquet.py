@@ -1,6 +1,6 @@
 """Apache Parquet: a typed table, written in row groups so that memory stays flat.
 
-The only home of pyarrow, which is an extra: ``pip install 'cloister[parquet]'``.
+The only home of pyarrow, which is an extra: ``make extras``.
 """
 
 from __future__ import annotations

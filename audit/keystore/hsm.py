@@ -53,7 +53,7 @@ class Hsm:
             import pkcs11  # noqa: PLC0415 - an extra that few sites install
             from pkcs11.mechanisms import GCMParams  # noqa: PLC0415
         except ImportError:
-            raise KeyStoreError("python-pkcs11 is missing: pip install cloister[pkcs11]") from None
+            raise KeyStoreError("python-pkcs11 is missing: run `make extras`") from None
 
         def how(nonce: bytes, bound: bytes) -> dict[str, Any]:
             return {

@@ -54,7 +54,7 @@ class Transit:
             import hvac  # noqa: PLC0415 - an extra that few sites install
             import requests  # noqa: PLC0415 - what hvac speaks through
         except ImportError:
-            raise KeyStoreError("hvac is missing: pip install cloister[vault]") from None
+            raise KeyStoreError("hvac is missing: run `make extras`") from None
         with requests.Session() as session:
             session.trust_env = False
             try:

@@ -1,4 +1,4 @@
-"""Many whole rows at once, the quick way of each driver.
+"""What is done many times over, the quick way of each driver: whole rows, and single values.
 
 PostgreSQL's COPY is one message, where the driver would send one a row. SQLite's own executemany
 takes the rows as they are, where SQLAlchemy would look at each value.
@@ -43,6 +43,21 @@ def delete_each(connection: Connection, column: Column[Any], values: Sequence[An
         connection.exec_driver_sql(f"{statement} = ANY(%s)", (list(values),))
     else:
         connection.exec_driver_sql(f"{statement} = ?", [(value,) for value in values])
+
+
+def look_up(
+    connection: Connection, column: Column[Any], *keys: tuple[Column[Any], int]
+) -> object | None:
+    """The value of one row, found by its key; None where there is no such row."""
+    statement = _select(column, tuple(key for key, _ in keys), connection.dialect.name)
+    return connection.exec_driver_sql(statement, tuple(value for _, value in keys)).scalar()
+
+
+@cache
+def _select(column: Column[Any], keys: tuple[Column[Any], ...], dialect: str) -> str:
+    mark = "%s" if dialect == "postgresql" else "?"
+    where = " AND ".join(f"{key.name} = {mark}" for key in keys)
+    return f"SELECT {column.name} FROM {column.table} WHERE {where}"  # noqa: S608 - our own names
 
 
 @cache

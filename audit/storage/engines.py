@@ -122,7 +122,7 @@ def _connecting(server: Server) -> Callable[[], Any]:
     try:
         from pg8000 import dbapi  # noqa: PLC0415 - an extra; a SQLite ledger does without
     except ImportError:
-        raise LedgerError("PostgreSQL needs the extra `postgresql` (pg8000)") from None
+        raise LedgerError("PostgreSQL needs pg8000, which the extra `gateway` brings") from None
 
     class Quiet(dbapi.Connection):  # type: ignore[misc]
         """Closes its socket also where the other end is gone, and says nothing of it."""

@@ -7,6 +7,7 @@ is made at the newest. Columns are added, never renamed.
 from __future__ import annotations
 
 from sqlalchemy import (
+    DDL,
     BigInteger,
     Column,
     ColumnElement,
@@ -18,6 +19,7 @@ from sqlalchemy import (
     Text,
     bindparam,
     delete,
+    event,
     func,
     insert,
     literal_column,
@@ -46,6 +48,16 @@ records = Table(
     Column("boot", LargeBinary),
     Column("seq", _NUMBER),
 )
+# PostgreSQL would try to compress each body, which is random and base64, and put it elsewhere.
+event.listen(
+    records,
+    "after_create",
+    DDL(  # type: ignore[no-untyped-call]
+        "ALTER TABLE records SET (toast_tuple_target = 8160), "
+        "ALTER COLUMN body SET STORAGE EXTERNAL, ALTER COLUMN receipt SET STORAGE EXTERNAL"
+    ).execute_if(dialect="postgresql"),
+)
+
 # Random keys in one tree of all records would touch a page of their own for each: the longer the
 # log, the slower an append. So there is a run of such an index for every so many records, and a
 # look-up asks all runs (``runs``).
@@ -131,10 +143,6 @@ INSERT_FACT, INSERT_SECRET = insert(facts), insert(secrets)
 DELETE_FACT = delete(facts).where(facts.c.name == bindparam("old"))
 SELECT_FACT = select(facts.c.value).where(facts.c.name == bindparam("name"))
 SELECT_LAST = select(records.c.idx, records.c.leaf).order_by(records.c.idx.desc()).limit(1)
-SELECT_LEAF = select(records.c.leaf).where(records.c.idx == bindparam("index"))
-SELECT_NODE = select(nodes.c.hash).where(
-    nodes.c.level == bindparam("level"), nodes.c.idx == bindparam("index")
-)
 # Columns that every version has: an auditor reads an old ledger as it is.
 SELECT_RECORDS = select(
     records.c.idx, records.c.rid, records.c.body, records.c.leaf, records.c.receipt
