@@ -135,16 +135,19 @@ class Appender:
             raise LedgerError("the key store cannot be written") from None
         with self._store.writing() as writer:
             self._take_key(writer)
+            self._frontier(writer)
             writer.probe()
 
     def _add_keys(self, batch: Sequence[Prepared]) -> None:
         keys = self._ring.not_durable([key for one in batch for key in one.sealed.keys])
-        if keys:
-            try:
+        try:
+            if keys:
                 self._keys.add(keys)
-            except KeyStoreError:
-                raise LedgerError("the key store cannot be written") from None
-            self._ring.made_durable(keys)
+            else:  # those that are remembered as durable MUST still be there
+                self._keys.check_place()
+        except KeyStoreError:
+            raise LedgerError("the key store cannot be written") from None
+        self._ring.made_durable(keys)
 
     def _check_erased(self, writer: Writer) -> None:
         """Find out whether a key that is remembered here may have been destroyed meanwhile."""
@@ -166,10 +169,21 @@ class Appender:
             raise LedgerError("the key store lacks the key that signs this ledger") from None
 
     def _frontier(self, writer: Writer) -> Frontier:
-        """The tree's right edge as stored; the remembered one where the stored end confirms it."""
+        """The tree's right edge as stored; the remembered one where the stored end confirms it.
+
+        Raises:
+            LedgerError: what was appended here is not there any more.
+        """
         size, leaf = writer.last()
-        if self._edge is not None and (self._edge[0].size, self._edge[1]) == (size, leaf):
-            return self._edge[0].copy()
+        if self._edge is not None:
+            known, end = self._edge
+            if (known.size, end) == (size, leaf):
+                return known.copy()
+            if size < known.size or writer.node(0, known.size - 1) != end:
+                # Rolled back under us: to go on would sign a fork of what was acknowledged (§8.5).
+                raise LedgerError("the ledger lacks records that were appended to it")
+        elif size < self._signed:
+            raise LedgerError("the ledger lacks records that a checkpoint was signed over")
         return Frontier.load(size, writer.node)
 
     def _write(self, writer: Writer, edge: Frontier, batch: Sequence[Prepared]) -> list[Appended]:
@@ -210,7 +224,10 @@ class Appender:
         if not (asked or unsigned >= self._options.checkpoint_records or self.unsigned):
             return False
         newest = writer.newest_checkpoint()
-        if edge.size > (newest[0] if newest else 0):
+        stored = newest[0] if newest else 0
+        if stored < self._signed:
+            raise LedgerError("the ledger lacks a checkpoint that was signed")
+        if edge.size > stored:
             checkpoint = Checkpoint(self._signer.name, edge.size, edge.root()).sign(self._signer)
             writer.checkpoint(edge.size, checkpoint.note)
         return True

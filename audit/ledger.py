@@ -113,7 +113,7 @@ class Ledger:
         self._appender = Appender(store, keys, sealer.ring, clock, options)
         self._queue: queue.SimpleQueue[Wanted | _Ask | None] = queue.SimpleQueue()
         self._room = threading.BoundedSemaphore(options.queue)
-        self._closed, self._writable = False, True
+        self._closed, self._writable, self._process = False, True, os.getpid()
         self._door = threading.Lock()
         self._thread = threading.Thread(target=self._run, name="ledger-writer", daemon=True)
         self._thread.start()
@@ -189,6 +189,9 @@ class Ledger:
         return asked.future
 
     def _enqueue(self, what: Wanted | _Ask) -> None:
+        # A fork has a copy of us without the writer's thread: it would wait for ever (§8.5).
+        if os.getpid() != self._process or not self._thread.is_alive():
+            raise LedgerError("the ledger is closed")
         with self._door:
             if self._closed:
                 raise LedgerError("the ledger is closed")
@@ -197,7 +200,12 @@ class Ledger:
             self._queue.put(what)
 
     def close(self) -> None:
-        """Write what waits, sign the end, let go of the files. Idempotent."""
+        """Write what waits, sign the end, let go of the files. Idempotent.
+
+        In a fork of the process that opened it, only that process lets go.
+        """
+        if os.getpid() != self._process:
+            return
         with self._door:
             if self._closed:
                 return

@@ -82,7 +82,13 @@ class Preparer:
 
     def prepare(self, wanted: Iterable[Wanted], failed: Callable[[Wanted], None]) -> list[Prepared]:
         """Seal what is appended together. ``failed`` is told what could not be: it goes alone."""
-        moment = _Moment(self._clock())
+        wanted = list(wanted)
+        try:
+            moment = _Moment(self._clock())
+        except Exception:  # noqa: BLE001 - a clock that fails is told to who waits, too
+            for one in wanted:
+                failed(one)
+            return []
         prepared: list[Prepared] = []
         batch: Batch | None = None
         for one in wanted:

@@ -22,6 +22,7 @@ from audit.storage import schema
 from audit.storage.copying import delete_each, insert_rows, look_up
 from audit.storage.engines import engines, port, private_file
 from audit.storage.place import Place
+from audit.storage.standing import Standing
 from audit.storage.versions import check_version, stamp
 
 _PROBE_BYTES = 8192
@@ -56,9 +57,6 @@ def _pieces(values: Sequence[_T]) -> Iterator[list[_T]]:
     """As many at a time as one statement takes."""
     for start in range(0, len(values), _AT_ONCE):
         yield list(values[start : start + _AT_ONCE])
-
-
-# --- the ledger -------------------------------------------------------------------------------
 
 
 class Reader:
@@ -222,6 +220,7 @@ class LedgerStore:
         self._readonly, self._known = readonly, False
         self._read, self._write = engines(place, readonly=readonly)
         self._writer: Connection | None = None
+        self._standing = Standing(place if isinstance(place, Path) else None)
 
     @classmethod
     def create(cls, place: Place, facts: dict[str, bytes]) -> LedgerStore:
@@ -277,27 +276,27 @@ class LedgerStore:
         """
         try:
             with port(LedgerError, "the ledger cannot be written"):
+                self._standing.check(held=self._writer is not None)
                 if self._writer is None:
                     self._writer = self._write.connect()
                 with self._writer.begin():
                     self._check(self._writer)
                     yield Writer(self._writer)
+                self._standing.check(held=True)
         except BaseException:
             self._drop_writer()
             raise
 
     def _drop_writer(self) -> None:
-        """After an error nothing the connection remembers is trusted (a failed sync least)."""
+        """At the end; and after an error: nothing the connection remembers is trusted then."""
         connection, self._writer = self._writer, None
+        self._standing.let_go()
         if connection is not None:
             with suppress(SQLAlchemyError, OSError):
                 connection.invalidate()
                 connection.close()
 
     def close(self) -> None:
-        connection, self._writer = self._writer, None
-        if connection is not None:
-            with suppress(SQLAlchemyError, OSError):
-                connection.close()
+        self._drop_writer()
         self._write.dispose()
         self._read.dispose()

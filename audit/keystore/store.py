@@ -34,8 +34,12 @@ class KeyStore:
         self._rows, self._guard, self._randomness = rows, guard, randomness
         self._seen: tuple[bytes | None, Box] = (None, Box(None, {}))
         self._look()
-        self._name = self._secret(_ORIGIN).decode("utf-8")
-        self.signing_key = self._signing(self._secret(_SIGNING))
+        origin, seed = self._secret(_ORIGIN), self._secret(_SIGNING)
+        try:
+            self._name = origin.decode("utf-8")
+        except ValueError:
+            raise KeyStoreError("a signing key in the key store is damaged") from None
+        self.signing_key = self._signing(seed)
 
     @classmethod
     def create(cls, path: Path, origin: str, randomness: Randomness = os.urandom) -> KeyStore:
@@ -82,11 +86,14 @@ class KeyStore:
 
     def _signing(self, seed: bytes) -> SigningKey:
         """A signing key of this log, which adds a second line where there is a key for that."""
-        key = SigningKey(self._name, seed)
         second = self._rows.find(_SECOND)
-        if second is not None:
-            opened = self._seen[1].read(secret_row(_SECOND), second)
-            key.second = MlDsaSigner(key.name, opened).line
+        try:
+            key = SigningKey(self._name, seed)
+            if second is not None:
+                opened = self._seen[1].read(secret_row(_SECOND), second)
+                key.second = MlDsaSigner(key.name, opened).line
+        except ValueError:
+            raise KeyStoreError("a signing key in the key store is damaged") from None
         return key
 
     def prepare(self) -> SigningKey:
@@ -208,7 +215,16 @@ class KeyStore:
         """The ids of all keys, or of those that expire before a month."""
         return self._rows.ids(before)
 
+    def check_place(self) -> None:
+        """Find out whether this still is the key store at its path.
+
+        Raises:
+            KeyStoreError: it is not: keys that are known to be durable may not be there.
+        """
+        self._rows.check_place()
+
     def probe(self) -> None:
+        self._rows.check_place()
         self._rows.probe()
 
     def close(self) -> None:

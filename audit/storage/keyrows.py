@@ -18,6 +18,7 @@ from audit.errors import KeyStoreError, StaleLockError
 from audit.storage import schema
 from audit.storage.copying import insert_rows
 from audit.storage.engines import file_engine, port, private_file, readonly_engine
+from audit.storage.standing import Standing
 from audit.storage.versions import check_version, stamp
 
 LOCK = "lock"
@@ -43,7 +44,7 @@ class KeyRows:
         self._engine = (
             readonly_engine(path) if readonly else file_engine(path, begin="BEGIN IMMEDIATE")
         )
-        self._readonly = readonly
+        self._readonly, self._standing = readonly, Standing(path)
         self._held: Connection | None = None
 
     @classmethod
@@ -135,19 +136,31 @@ class KeyRows:
             StaleLockError: the key store is under another lock than ``lock``; nothing was stored.
         """
         try:
+            self.check_place()
             with port(KeyStoreError, "the key store cannot be written"):
                 if self._held is None:
                     self._held = self._engine.connect()
                 with self._held.begin():
                     _check_lock(self._held, lock)
                     insert_rows(self._held, schema.keys, rows)
+            self.check_place()
         except BaseException:
             held, self._held = self._held, None
+            self._standing.let_go()
             if held is not None:
                 with suppress(SQLAlchemyError, OSError):
                     held.invalidate()
                     held.close()
             raise
+
+    def check_place(self) -> None:
+        """Find out whether keys that were made durable here are in the file at our path.
+
+        Raises:
+            KeyStoreError: another file is there, or was; only opening it anew helps.
+        """
+        with port(KeyStoreError, "the key store was exchanged while it was open"):
+            self._standing.check(held=self._held is not None)
 
     def key(self, key_id: bytes) -> tuple[str, bytes] | None:
         """The month and the key as they are stored, or None."""
