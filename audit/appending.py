@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from audit.blind import EVENT as INDEX_KEY
+from audit.chain import Chain, rotations
 from audit.checkpoint import Checkpoint, SignedReceipt, SigningKey
 from audit.errors import KeyStoreError, LedgerError, MissingError, NoteError
 from audit.keyring import KeyRing
@@ -22,7 +23,7 @@ from audit.keys import KeyStore
 from audit.merkle import Frontier, leaf_hash
 from audit.preparing import Prepared
 from audit.replay import ERASED
-from audit.store import LedgerStore, Pending, Row, Writer
+from audit.store import LedgerStore, Pending, Reader, Row, Writer
 
 ACTS = frozenset({INDEX_KEY, ERASED, "hold.set", "hold.release", "export.made"})
 """Events that are found again without reading the whole log (audit-format.md §11.1)."""
@@ -79,6 +80,7 @@ class Appender:
         self._store, self._keys, self._ring = store, keys, ring
         self._clock, self._options = clock, options
         self._signer: SigningKey = keys.signing_key
+        self._rotations = b""  # as of _take_key
         self._edge: tuple[Frontier, bytes] | None = None  # as of our last commit; see _frontier
         self._signed, self._erased = self._check_newest()
         self._signed_at = clock()
@@ -103,6 +105,7 @@ class Appender:
         self._add_keys(batch)
         with self._store.writing() as writer:
             self._check_erased(writer)
+            self._take_key(writer)
             edge = self._frontier(writer)
             appended = self._write(writer, edge, batch)
             signed = self._sign_if_due(writer, edge, asked=sign)
@@ -131,6 +134,7 @@ class Appender:
         except KeyStoreError:
             raise LedgerError("the key store cannot be written") from None
         with self._store.writing() as writer:
+            self._take_key(writer)
             self._frontier(writer)
             writer.probe()
 
@@ -151,6 +155,18 @@ class Appender:
         if newest != self._erased:
             self._erased = newest
             raise StaleKeysError
+
+    def _take_key(self, reader: Reader) -> None:
+        """Sign with the log's key of now: another process may have rotated it (§7.8)."""
+        try:
+            told = rotations(reader)
+            if told != self._rotations:
+                self._signer = self._keys.signer(Chain.stored(reader).current)
+                self._rotations = told
+        except (MissingError, NoteError):
+            raise LedgerError("the ledger does not say which key signs it") from None
+        except KeyStoreError:
+            raise LedgerError("the key store lacks the key that signs this ledger") from None
 
     def _frontier(self, writer: Writer) -> Frontier:
         """The tree's right edge as stored; the remembered one where the stored end confirms it.
@@ -224,12 +240,11 @@ class Appender:
         with self._store.reading() as reader:
             newest, (size, _) = reader.newest_checkpoint(), reader.last()
             erased = reader.last_act(ERASED)
-            if reader.fact("vkey").decode() != self._signer.public.vkey():
-                raise LedgerError("this key store belongs to another ledger")
+            self._take_key(reader)
             if newest is None:
                 return 0, erased
             try:
-                checkpoint = Checkpoint.open(newest[1], self._signer.public)
+                checkpoint = Chain.stored(reader).open(newest[1])
                 root = Frontier.load(checkpoint.size, reader.node).root()
             except (NoteError, MissingError):
                 raise LedgerError("the ledger contradicts its newest checkpoint") from None

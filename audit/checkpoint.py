@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import (
@@ -98,8 +98,11 @@ class SigningKey:
 
     def sign_note(self, text: str) -> str:
         """The signed note over ``text``, which ends in a newline."""
+        return f"{text}\n{self.signature_line(text)}"
+
+    def signature_line(self, text: str) -> str:
         signature = self._key.sign(text.encode())
-        return f"{text}\n{self._prefix}{to_base64(self._id + signature)}\n"
+        return f"{self._prefix}{to_base64(self._id + signature)}\n"
 
 
 # --- notes ------------------------------------------------------------------------------------
@@ -167,21 +170,29 @@ def _signature(line: str) -> tuple[str, bytes]:
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """A tree head: ``size`` leaves under ``root``. ``note`` holds the signed bytes as stored."""
+    """A tree head: ``size`` leaves under ``root``. ``note`` holds the signed bytes as stored.
+
+    ``more`` are the lines behind the root that tlog-checkpoint leaves to the log.
+    """
 
     origin: str
     size: int
     root: bytes
     note: str = field(default="", compare=False)
+    more: tuple[str, ...] = ()
 
     def text(self) -> str:
-        return f"{self.origin}\n{self.size}\n{to_base64(self.root)}\n"
+        lines = (self.origin, str(self.size), to_base64(self.root), *self.more)
+        return "\n".join(lines) + "\n"
 
-    def sign(self, key: SigningKey) -> Checkpoint:
-        note = key.sign_note(self.text())
-        if key.second is not None:
-            note += key.second(self.text())
-        return Checkpoint(self.origin, self.size, self.root, note)
+    def sign(self, key: SigningKey, *others: SigningKey) -> Checkpoint:
+        """Signed by ``key``, and by the others; the last key's second algorithm adds its line."""
+        text = self.text()
+        note = key.sign_note(text) + "".join(other.signature_line(text) for other in others)
+        second = (key, *others)[-1].second
+        if second is not None:
+            note += second(text)
+        return replace(self, note=note)
 
     @classmethod
     def parse(cls, text: str, note: str = "") -> Checkpoint:
@@ -191,7 +202,7 @@ class Checkpoint:
         root = unbase64(lines[2])
         if not SIZE.fullmatch(lines[1]) or len(root) != HASH_BYTES:
             raise NoteError("not a checkpoint")
-        return cls(lines[0], int(lines[1]), root, note)
+        return cls(lines[0], int(lines[1]), root, note, tuple(lines[3:]))
 
     @classmethod
     def open(cls, note: str | bytes, key: VerifyingKey) -> Checkpoint:
@@ -239,15 +250,21 @@ class SignedReceipt:
         )
 
     @classmethod
-    def open(cls, note: str | bytes, key: VerifyingKey) -> SignedReceipt:
-        lines = open_note(note, key).split("\n")[:-1]
+    def parse(cls, text: str, note: str = "") -> SignedReceipt:
+        lines = text.split("\n")[:-1]
         if len(lines) < 7 or lines[0] != RECEIPT_MAGIC or not SIZE.fullmatch(lines[4]):  # noqa: PLR2004
             raise NoteError("not a receipt")
-        if lines[1] != key.name:
-            raise NoteError("a receipt of another log")
         leaf = unbase64(lines[5])
         if len(leaf) != HASH_BYTES:
             raise NoteError("not a receipt")
         rid = None if lines[2] == "-" else lines[2]
-        kept = note if isinstance(note, str) else note.decode()
-        return cls(lines[1], rid, lines[3], int(lines[4]), leaf, lines[6], kept)
+        return cls(lines[1], rid, lines[3], int(lines[4]), leaf, lines[6], note)
+
+    @classmethod
+    def open(cls, note: str | bytes, key: VerifyingKey) -> SignedReceipt:
+        """The receipt in a note that ``key`` signed for its own origin."""
+        kept = note if isinstance(note, str) else note.decode("utf-8", "replace")
+        receipt = cls.parse(open_note(note, key), kept)
+        if receipt.origin != key.name:
+            raise NoteError("a receipt of another log")
+        return receipt

@@ -1,14 +1,13 @@
-"""The keys: the log's signing key, the keys of data subjects, the auditors' public keys.
+"""Auditors' and signers' key files: a private half as PEM, a public one as a line.
 
-audit-format.md §7. The key store is a file of its own (0600). It never holds an auditor's private
-key: who steals the gateway has the key store and still reads nothing.
+audit-format.md §7.4. An auditor's private key never reaches the gateway: who steals the gateway
+has the key store (``audit.keystore``) and still reads nothing.
 """
 
 from __future__ import annotations
 
 import base64
-import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from cryptography.exceptions import UnsupportedAlgorithm
@@ -27,22 +26,19 @@ from cryptography.hazmat.primitives.serialization import (
 
 from audit.auditorlist import load_registry, save_registry
 from audit.auditors import Registry, parse_auditor
-from audit.checkpoint import SigningKey
-from audit.errors import FormatError, KeyStoreError, SealError, StaleLockError
-from audit.keyring import KEY_BYTES, NONCE_BYTES, Randomness, SubjectKey
-from audit.keystore.find import FindGuard, guard_beside
-from audit.keystore.lock import Box, Lock, key_row, secret_row
-from audit.mldsa import MlDsaKey, MlDsaSigner
+from audit.errors import FormatError, SealError
+from audit.keyring import KEY_BYTES
+from audit.keystore.store import KeyStore
 from audit.recipients import NAME, Auditor, HybridPrivateKey, PrivateKey, public_of
-from audit.storage.keyrows import LOCK, KeyRows
 
-_SIGNING, _ORIGIN, _SECOND = "signing-key", "origin", "signing-key:ml-dsa-65"
-_LOOKS = 3  # at a lock that others change
+__all__ = [
+    "KeyStore", "auditor_line", "generate_auditor", "generate_signer", "load_auditors",
+    "load_private", "load_signing", "parse_auditor_line", "parse_signer_line", "save_auditors",
+    "signer_line", "signing_half",
+]  # fmt: skip
+
 _AUDITOR_MAGIC, _SIGNER_MAGIC = "cloister-auditor/1", "cloister-signer/1"
 _PEM_BEGIN = b"-----BEGIN "
-
-
-# --- auditors ---------------------------------------------------------------------------------
 
 
 def generate_auditor(
@@ -167,157 +163,3 @@ def load_auditors(path: Path) -> tuple[Auditor, ...]:
             read it, nothing may be sealed (fail closed).
     """
     return tuple(load_registry(path).auditors.values())
-
-
-# --- the key store ----------------------------------------------------------------------------
-
-
-class KeyStore:
-    """What lives in ``keystore.db``. Its rows are encrypted where it has a lock (§7.6).
-
-    The lock may be changed by another process at any time: what is written is checked against
-    the lock that stands there in the transaction that writes, and read again where it differs.
-    """
-
-    def __init__(self, rows: KeyRows, guard: FindGuard, randomness: Randomness) -> None:
-        self._rows, self._guard, self._randomness = rows, guard, randomness
-        self._seen: tuple[bytes | None, Box] = (None, Box(None, {}))
-        self._look()
-        origin, seed = self._secret(_ORIGIN), self._secret(_SIGNING)
-        second = self._rows.find(_SECOND)
-        try:
-            self.signing_key = SigningKey(origin.decode("utf-8"), seed)
-            if second is not None:
-                opened = self._seen[1].read(secret_row(_SECOND), second)
-                self.signing_key.second = MlDsaSigner(self.signing_key.name, opened).line
-        except ValueError:
-            raise KeyStoreError("a signing key in the key store is damaged") from None
-
-    @classmethod
-    def create(cls, path: Path, origin: str, randomness: Randomness = os.urandom) -> KeyStore:
-        """Open the key store at ``path``, made first if there is none."""
-        rows = KeyRows.create(
-            path, lambda: {_ORIGIN: origin.encode(), _SIGNING: randomness(KEY_BYTES)}
-        )
-        return cls._over(rows, guard_beside(path), randomness)
-
-    @classmethod
-    def open(
-        cls, path: Path, *, readonly: bool = False, guard: FindGuard | None = None
-    ) -> KeyStore:
-        """Open a key store. A locked one is opened as the settings beside it say, or by ``guard``.
-
-        Raises:
-            KeyStoreError: there is none, or it does not open.
-        """
-        rows = KeyRows(path, readonly=readonly)
-        return cls._over(rows, guard or guard_beside(path), os.urandom)
-
-    @classmethod
-    def _over(cls, rows: KeyRows, guard: FindGuard, randomness: Randomness) -> KeyStore:
-        try:
-            return cls(rows, guard, randomness)
-        except BaseException:
-            rows.close()
-            raise
-
-    def _look(self) -> None:
-        """Take up the lock as it stands now."""
-        raw = self._rows.find(LOCK)
-        lock = None if raw is None else Lock.parse(raw)
-        box = self._seen[1].follow(lock) if self._seen[0] is not None else None
-        if box is None:
-            guard = self._guard(None if lock is None else lock.kind)
-            box = Box(None, {}) if lock is None or guard is None else Box.open(lock, guard)
-        self._seen = (raw, box)
-
-    def _secret(self, name: str) -> bytes:
-        return self._seen[1].read(secret_row(name), self._rows.secret(name))
-
-    def second_key(self, randomness: Randomness = os.urandom) -> MlDsaKey:
-        """The ML-DSA-65 key for a second line on checkpoints; made first if there is none."""
-        raw, box = self._seen
-        seed, nonce = randomness(KEY_BYTES), randomness(NONCE_BYTES)
-        self._rows.add_secret(_SECOND, box.seal(secret_row(_SECOND), seed, nonce), raw)
-        return MlDsaSigner(self.signing_key.name, self._secret(_SECOND)).public
-
-    def add(self, keys: Sequence[SubjectKey]) -> None:
-        """Make keys durable. MUST return before anything sealed under them is appended."""
-        for _ in range(_LOOKS):
-            raw, box = self._seen
-            nonces = [self._randomness(NONCE_BYTES) for _ in keys] if raw else [b""] * len(keys)
-            rows = [
-                (key.id, key.month, box.seal(key_row(key.id, key.month), key.key, nonce))
-                for key, nonce in zip(keys, nonces, strict=True)
-            ]
-            try:
-                return self._rows.add(rows, raw)
-            except StaleLockError:
-                self._look()
-        raise KeyStoreError("the key store's lock does not stand still")
-
-    def key(self, key_id: bytes) -> bytes | None:
-        """The key, or None where it was destroyed (or never was).
-
-        Raises:
-            KeyStoreError: its row was changed, or is under a lock that does not open.
-        """
-        try:
-            return self._key(key_id)
-        except KeyStoreError:
-            self._look()
-        return self._key(key_id)
-
-    def _key(self, key_id: bytes) -> bytes | None:
-        found = self._rows.key(key_id)
-        if found is None:
-            return None
-        month, stored = found
-        return self._seen[1].read(key_row(key_id, month), stored)
-
-    def destroy(self, key_ids: Sequence[bytes]) -> int:
-        """Destroy keys: what they sealed is gone for everybody. Returns how many there were."""
-        return self._rows.destroy(key_ids)
-
-    def note(self, name: str) -> bytes | None:
-        """What was kept under a name, or None (audit-format.md §11)."""
-        stored = self._rows.find(name)
-        if stored is None:
-            return None
-        try:
-            return self._seen[1].read(secret_row(name), stored)
-        except KeyStoreError:
-            self._look()
-        return self._secret(name)
-
-    def set_note(self, name: str, value: bytes | None) -> None:
-        """Keep something small under a name of its own; None drops it."""
-        for _ in range(_LOOKS):
-            raw, box = self._seen
-            try:
-                if value is None:
-                    return self._rows.drop(name, raw)
-                stored = box.seal(secret_row(name), value, self._randomness(NONCE_BYTES))
-                return self._rows.put({name: stored}, raw)
-            except StaleLockError:
-                self._look()
-        raise KeyStoreError("the key store's lock does not stand still")
-
-    def ids(self, before: str | None = None) -> Iterator[bytes]:
-        """The ids of all keys, or of those that expire before a month."""
-        return self._rows.ids(before)
-
-    def check_place(self) -> None:
-        """Find out whether this still is the key store at its path.
-
-        Raises:
-            KeyStoreError: it is not: keys that are known to be durable may not be there.
-        """
-        self._rows.check_place()
-
-    def probe(self) -> None:
-        self._rows.check_place()
-        self._rows.probe()
-
-    def close(self) -> None:
-        self._rows.close()

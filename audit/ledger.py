@@ -28,8 +28,10 @@ from typing import Any
 from audit.appending import Appended, Appender, Options, StaleKeysError
 from audit.auditorlist import Watched, first_registry, save_registry
 from audit.blind import BlindIndex
+from audit.chain import ROTATED, Chain
 from audit.checkpoint import Checkpoint
-from audit.errors import LedgerError, ProofError
+from audit.errors import LedgerError, ProofError, RecordError
+from audit.exclusive import exclusive
 from audit.keyring import Randomness
 from audit.keys import KeyStore
 from audit.merkle import inclusion_proof, leaf_hash, verify_inclusion
@@ -90,7 +92,8 @@ def init_home(
         keys.close()
     if auditors:
         listed = home / AUDITORS_FILE
-        save_registry(listed, first_registry(listed, auditors))
+        with exclusive(home):
+            save_registry(listed, first_registry(listed, auditors))
     return public.name
 
 
@@ -174,6 +177,8 @@ class Ledger:
             RecordError: the entry may not be written (at once, before anything is queued).
         """
         entry.check()
+        if entry.event == ROTATED:
+            raise RecordError("the log's key changes with `auditlog keystore rotate-signing`")
         future: Future[Appended] = Future()
         self._enqueue(Wanted(entry, future, unindex))
         return future
@@ -246,7 +251,7 @@ class Ledger:
             newest = reader.newest_checkpoint()
             if newest is None:
                 raise LedgerError("the ledger has no checkpoint")
-            head = Checkpoint.open(newest[1], self._keys.signing_key.public)
+            head = Chain.stored(reader).open(newest[1])
             return tuple(_proven(row, head, reader) for row in rows)
 
     def checkpoint(self) -> str | None:

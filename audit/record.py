@@ -115,6 +115,7 @@ READABLE: Mapping[str, Callable[[object], bool]] = {
     "version": _shape(r"[0-9]{1,4}(?:\.[0-9]{1,4}){0,3}(?:(?:a|b|rc|\.dev)[0-9]{1,4})?"),
     "erased": _list_of(_shape(r"[0-9a-f]{32}"), MAX_ERASED),
     "through": _shape(r"[0-9]{4}-(?:0[1-9]|1[0-2])"),
+    "signing": _DIGEST,
 }  # fmt: skip
 """Every readable key and the shape of its value. Append here and in audit-format.md §3."""
 

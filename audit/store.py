@@ -201,11 +201,14 @@ class Writer(Reader):
     def note_acts(self, acts: Sequence[tuple[int, str]]) -> None:
         insert_rows(self._connection, schema.acts, acts)
 
+    def set_fact(self, name: str, value: bytes) -> None:
+        """Let the ledger say something of itself."""
+        self._connection.execute(schema.DELETE_FACT, {"old": name})
+        self._connection.execute(schema.INSERT_FACT, {"name": name, "value": value})
+
     def probe(self) -> None:
         """Write enough that a full disk says so."""
-        self._connection.execute(schema.DELETE_FACT, {"old": "probe"})
-        value = {"name": "probe", "value": os.urandom(_PROBE_BYTES)}
-        self._connection.execute(schema.INSERT_FACT, value)
+        self.set_fact("probe", os.urandom(_PROBE_BYTES))
 
 
 class LedgerStore:

@@ -24,7 +24,8 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import ClassVar, Protocol
 
-from audit.checkpoint import RECEIPT_MAGIC, Checkpoint, SignedReceipt, VerifyingKey, signers
+from audit.chain import Chain
+from audit.checkpoint import RECEIPT_MAGIC, Checkpoint, VerifyingKey, signers
 from audit.cosignature import WitnessKey, cosigners
 from audit.errors import AuditError, FormatError, MissingError, NoteError
 from audit.merkle import Frontier, leaf_hash
@@ -136,6 +137,8 @@ class Report:
     policies: tuple[str, ...] = ()
     unnamed_policies: tuple[str, ...] = ()
     """Texts handed over as policies, which no record here names."""
+    keys: tuple[tuple[int, str], ...] = ()
+    """The first record that each key of the log signs, and the key."""
 
     @property
     def demo(self) -> bool:
@@ -146,7 +149,7 @@ class Report:
 class _Log:
     """What the walk over the evidence has established so far."""
 
-    key: VerifyingKey
+    chain: Chain
     checkpoints: list[Checkpoint]
     tree: Frontier = field(default_factory=Frontier)
     roots: dict[int, bytes] = field(default_factory=dict)
@@ -177,6 +180,7 @@ def verify(  # noqa: PLR0913 - what an auditor may bring
     witnesses: Sequence[WitnessKey] = (),
     threshold: int = 0,
     second: MlDsaKey | None = None,
+    known: VerifyingKey | None = None,
 ) -> Report:
     """Verify a log against itself and against what the auditor kept.
 
@@ -190,6 +194,7 @@ def verify(  # noqa: PLR0913 - what an auditor may bring
             without one, the log is unanchored (audit-format.md §9.6).
         second: the log's ML-DSA-65 key. Its line must stand on the newest checkpoint, and on all
             since the first that has it.
+        known: a verifier key of the log that the auditor kept: it must be one of the chain.
 
     Raises:
         FormatError: a kept checkpoint or receipt is no such thing. Everything else is a verdict.
@@ -198,14 +203,15 @@ def verify(  # noqa: PLR0913 - what an auditor may bring
     log = None
     try:
         log = _Log(*_signed_heads(evidence))
-        anchors = _readable(log.key, kept)
-        positions = _positions(log.key, receipts)
+        anchors = _readable(log.chain, kept)
+        positions = _positions(log.chain, receipts)
         if evidence.partial:
             _walk_chosen(log, evidence, positions)
         else:
             _walk(log, evidence, {a.size for a in anchors if a}, positions)
         _check_end(log)
         _check_second(log, second)
+        _check_known(log, known)
         _check_anchors(log, anchors)
         _check_receipts(log, receipts)
         cosigned = _cosigned(log, witnesses, threshold)
@@ -243,40 +249,42 @@ def check_kept(kept: Sequence[bytes], receipts: Sequence[bytes]) -> None:
 # --- 1: the signed heads ----------------------------------------------------------------------
 
 
-def _signed_heads(evidence: Evidence) -> tuple[VerifyingKey, list[Checkpoint]]:
-    key = VerifyingKey.parse(evidence.vkey())
+def _signed_heads(evidence: Evidence) -> tuple[Chain, list[Checkpoint]]:
+    """The checkpoints, each signed by the key of its time, and the keys that they tell of."""
+    chain = Chain(VerifyingKey.parse(evidence.vkey()))
     found: list[Checkpoint] = []
     for number, note in enumerate(evidence.checkpoints()):
         try:
-            checkpoint = Checkpoint.open(note, key)
+            chain = chain.extended(note)
+            checkpoint = chain.open(note)
         except NoteError as failed:
             raise TamperedError(f"Tampered: checkpoint {number}: {failed}.") from None
         if checkpoint.size <= (found[-1].size if found else 0):
             raise TamperedError(f"Tampered: checkpoint {number} does not grow the log.")
         found.append(checkpoint)
-    return key, found
+    return chain, found
 
 
 def _text(note: bytes) -> str:
     return note.decode("utf-8").rpartition("\n\n")[0] + "\n"
 
 
-def _readable(key: VerifyingKey, kept: Sequence[bytes]) -> list[Checkpoint | None]:
+def _readable(chain: Chain, kept: Sequence[bytes]) -> list[Checkpoint | None]:
     """The kept checkpoints; None for one that this log's key did not sign (judged in step 4)."""
     result: list[Checkpoint | None] = []
     for note in kept:
         try:
-            result.append(Checkpoint.open(note, key))
+            result.append(chain.open(note))
         except NoteError:
             result.append(None)
     return result
 
 
-def _positions(key: VerifyingKey, receipts: Sequence[bytes]) -> set[int]:
+def _positions(chain: Chain, receipts: Sequence[bytes]) -> set[int]:
     wanted = set()
     for note in receipts:
         try:
-            wanted.add(SignedReceipt.open(note, key).index)
+            wanted.add(chain.receipt(note).index)
         except NoteError:
             continue
     return wanted
@@ -299,7 +307,7 @@ def _walk(log: _Log, evidence: Evidence, sizes: set[int], positions: set[int]) -
         leaf = leaf_hash(item.body)
         _check_record(log, item, leaf)
         if index >= covered:
-            _check_tail(log.key, item, leaf)
+            _check_tail(log.chain, item, leaf)
         log.tree.add(leaf)
         if index in positions:
             log.leaves[index] = leaf
@@ -317,9 +325,10 @@ def _check_record(log: _Log, item: Item, leaf: bytes) -> None:
         raise TamperedError(f"Tampered: record {item.index} is not what its leaf says.")
     try:
         header = parse(item.body).header
+        log.chain.check_record(item.index, header)
     except FormatError as failed:
         raise TamperedError(f"Tampered: record {item.index}: {failed}.") from None
-    if header.origin != log.key.name:
+    if header.origin != log.chain.name:
         raise TamperedError(f"Tampered: record {item.index} belongs to another log.")
     if header.seq <= log.sequence.get(header.boot, -1):
         raise TamperedError(f"Tampered: record {item.index} was written before, or out of order.")
@@ -352,10 +361,10 @@ def _walk_chosen(log: _Log, evidence: Evidence, positions: set[int]) -> None:
         raise BytesMissingError("Nothing to verify: no record is here.")
 
 
-def _check_tail(key: VerifyingKey, item: Item, leaf: bytes) -> None:
+def _check_tail(chain: Chain, item: Item, leaf: bytes) -> None:
     """Behind the newest checkpoint, the record's own receipt vouches for it."""
     try:
-        receipt = SignedReceipt.open(item.receipt or "", key)
+        receipt = chain.receipt(item.receipt or "")
     except NoteError:
         raise TamperedError(f"Tampered: record {item.index} carries no valid receipt.") from None
     if (receipt.index, receipt.leaf_hash) != (item.index, leaf):
@@ -379,7 +388,7 @@ def _check_end(log: _Log) -> None:
 def _check_second(log: _Log, key: MlDsaKey | None) -> None:
     if key is None:
         return
-    if key.name != log.key.name:
+    if key.name != log.chain.name:
         raise ContradictedError("Contradicts the ML-DSA-65 key you named: it is of another log.")
     try:
         lacking = first_unsigned([head.note for head in log.checkpoints], key)
@@ -389,6 +398,13 @@ def _check_second(log: _Log, key: MlDsaKey | None) -> None:
         raise ContradictedError(
             f"Contradicts the ML-DSA-65 key you named: it did not sign checkpoint {lacking}."
         )
+
+
+def _check_known(log: _Log, key: VerifyingKey | None) -> None:
+    """A log that was signed anew with another key does not have the one that was kept."""
+    keys = (log.chain.first, *(later for _, later in log.chain.later))
+    if key is not None and key not in keys:
+        raise ContradictedError("Contradicts the key you kept: this log never had it.")
 
 
 def _check_anchors(log: _Log, anchors: Sequence[Checkpoint | None]) -> None:
@@ -417,7 +433,7 @@ def _check_anchors(log: _Log, anchors: Sequence[Checkpoint | None]) -> None:
 def _check_receipts(log: _Log, receipts: Sequence[bytes]) -> None:
     for note in receipts:
         try:
-            receipt = SignedReceipt.open(note, log.key)
+            receipt = log.chain.receipt(note)
         except NoteError:
             raise ContradictedError(
                 "Contradicts the receipt: this log's key did not sign it."
@@ -505,7 +521,7 @@ def _report(  # noqa: PLR0913, PLR0917 - the fields of one report
     return Report(
         code=code,
         words=words,
-        origin=log.key.name,
+        origin=log.chain.name,
         records=log.size,
         covered=head.size if head else 0,
         root=head.root.hex() if head else "",
@@ -517,6 +533,7 @@ def _report(  # noqa: PLR0913, PLR0917 - the fields of one report
         unnamed_policies=tuple(
             name for name, digest in log.texts if digest.encode() not in log.named
         ),
+        keys=tuple((start, key.vkey()) for start, key in log.chain.keys),
     )
 
 

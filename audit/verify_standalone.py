@@ -5,8 +5,7 @@
 
 BUNDLE is a directory or a zip file. Exit codes: 0 verified and anchored to a checkpoint you kept,
 10 consistent but unanchored, 20 nothing or bytes missing, 30 contradicts what you kept, 40
-tampered, 2 wrong use. The checks: audit-format.md sections 9.2 and 10. What is signed:
-https://c2sp.org/signed-note, https://c2sp.org/tlog-checkpoint.
+tampered, 2 wrong use. Checks: audit-format.md 9.2, 10. Signed: https://c2sp.org/tlog-checkpoint.
 """
 # ruff: noqa: N818, PLR2004, T201, UP006, UP035 - for Python 3.9; it prints; numbers of standards
 
@@ -28,14 +27,12 @@ NAMES = {20: "Bytes are missing", 30: "Contradicts what you kept", 40: "Tampered
 RECEIPT, MAX_LINE, SIZE = "cloister-receipt/v1", 64 << 20, "0|[1-9][0-9]{0,18}"
 FORMATS = "cloister-bundle/1", "cloister-bundle/2"  # the whole log, chosen records of it
 POLICY = r"policies/[a-z0-9][a-z0-9._-]{0,127}\.yaml"
-
 Point = Tuple[int, int, int, int]
 Heads = List[Tuple[int, bytes]]
 Notes = Sequence[bytes]
 
 
-class Bad(Exception):
-    """A check that failed: its words, and the verdict it leads to."""
+class Bad(Exception): ...  # a check that failed: its words, and the verdict it leads to
 
 
 def need(fine: object, words: str, code: int = TAMPERED) -> None:
@@ -43,8 +40,7 @@ def need(fine: object, words: str, code: int = TAMPERED) -> None:
         raise Bad(words, code)
 
 
-# --- Ed25519, RFC 8032 section 5.1: verification only, so nothing here needs constant time ----
-P = 2**255 - 19
+P = 2**255 - 19  # Ed25519, RFC 8032 section 5.1: verification only, so nothing is in constant time
 L = 2**252 + 27742317777372353535851937790883648493
 D = -121665 * pow(121666, P - 2, P) % P
 ROOT_OF_MINUS_1 = pow(2, (P - 1) // 4, P)
@@ -83,20 +79,17 @@ SMALL = (0, 1, P - 1, ORDER_8, P - ORDER_8)  # y of the points that sign anythin
 
 
 def verify_ed25519(public: bytes, message: bytes, signature: bytes) -> None:
-    """Raise Bad unless `signature` over `message` is by `public` (32 bytes)."""
     s, whole = int.from_bytes(signature[32:], "little"), len(public) == 32 and len(signature) == 64
     need(whole and s < L and y_of(signature) not in SMALL, "the signature does not verify")
     a = _point(public)
     digest = hashlib.sha512(signature[:32] + public + message).digest()
     challenge = int.from_bytes(digest, "little") % L
-    negated = (P - a[0], a[1], 1, P - a[3])
-    x, y, z, _ = _add(_multiply(s, BASE), _multiply(challenge, negated))
+    x, y, z, _ = _add(_multiply(s, BASE), _multiply(challenge, (P - a[0], a[1], 1, P - a[3])))
     x, y = (value * pow(z, P - 2, P) % P for value in (x, y))
     found = (y | (x & 1) << 255).to_bytes(32, "little")
     need(found == signature[:32], "the signature does not verify")
 
 
-# --- signed notes, checkpoints, receipts ------------------------------------------------------
 def unbase64(text: str, length: int | None = None) -> bytes:
     try:
         data = base64.b64decode(text.encode("ascii"), validate=True)
@@ -119,8 +112,7 @@ class Key:  # name+id+base64(0x01 || public)
         need(fine, "not an Ed25519 verifier key, or its id is not its own")
 
 
-def split_note(note: str | bytes) -> tuple[str, list[tuple[str, bytes]]]:
-    """Text and [(name, blob)] of a signed note, nothing verified."""
+def split_note(note: str | bytes) -> tuple[str, list[tuple[str, bytes]]]:  # nothing verified
     if isinstance(note, bytes):
         try:
             note = note.decode("utf-8")
@@ -138,14 +130,33 @@ def split_note(note: str | bytes) -> tuple[str, list[tuple[str, bytes]]]:
     return text + "\n", signatures
 
 
-def open_note(note: str | bytes, key: Key) -> str:
-    """The text of a note that `key` signed; lines of unknown keys are tolerated."""
+def check_note(note: str | bytes, key: Key) -> None:  # lines of unknown keys are tolerated
     text, signatures = split_note(note)
     ours = [blob for name, blob in signatures if name == key.name and blob[:4] == key.id]
     for blob in ours:
         verify_ed25519(key.public, text.encode(), blob[4:])
     need(ours, "no signature of the log's key")
-    return text
+
+
+class Keys:  # the first, and those that rotations name, each signed by the one before it
+    def __init__(self, vkey: str) -> None:
+        first = Key(vkey)
+        self.name, self.since = first.name, {-1: first}  # each by the first record that it signs
+
+    def at(self, index: int) -> Key:
+        return [key for start, key in self.since.items() if start <= index][-1]
+
+    def learn(self, size: int, line: str) -> None:
+        if line.startswith("next-key "):
+            key = Key(line[9:])
+            known = {old.public for old in self.since.values()}
+            need(key.name == self.name and key.public not in known, "not a new key of this log")
+            self.since[size] = key
+
+    def check(self, index: int, header: Any) -> None:  # only a rotation's last record names a key
+        key, rotated = self.since.get(index + 1), header["event"] == "key.rotated"
+        told = str(header["features"].get("signing")) if rotated else None
+        need(told == (key and key.public.hex()), f"record {index} is no such change of the key")
 
 
 def parse_checkpoint(text: str, origin: str | None = None) -> tuple[int, bytes]:
@@ -155,19 +166,22 @@ def parse_checkpoint(text: str, origin: str | None = None) -> tuple[int, bytes]:
     return int(lines[1]), unbase64(lines[2], 32)
 
 
-def open_checkpoint(note: str | bytes, key: Key) -> tuple[int, bytes]:
-    return parse_checkpoint(open_note(note, key), key.name)
+def open_checkpoint(note: str | bytes, keys: Keys) -> tuple[int, bytes]:
+    size, root = parse_checkpoint(split_note(note)[0], keys.name)
+    for key in dict.fromkeys((keys.at(size - 1), keys.at(size))):  # two where one names the next
+        check_note(note, key)
+    return size, root
 
 
-def open_receipt(note: bytes, key: Key) -> tuple[int, bytes]:
-    lines = open_note(note, key).split("\n")[:-1]
-    fine = len(lines) >= 7 and lines[:2] == [RECEIPT, key.name] and re.fullmatch(SIZE, lines[4])
+def open_receipt(note: bytes, keys: Keys) -> tuple[int, bytes]:
+    lines = split_note(note)[0].split("\n")[:-1]
+    fine = len(lines) >= 7 and lines[:2] == [RECEIPT, keys.name] and re.fullmatch(SIZE, lines[4])
     need(fine, "not a receipt of this log")
+    check_note(note, keys.at(int(lines[4])))
     return int(lines[4]), unbase64(lines[5], 32)
 
 
-# --- the tree, RFC 6962 section 2.1 -----------------------------------------------------------
-def node(left: bytes, right: bytes) -> bytes:
+def node(left: bytes, right: bytes) -> bytes:  # RFC 6962 section 2.1
     return hashlib.sha256(b"\x01" + left + right).digest()
 
 
@@ -188,26 +202,24 @@ def climb(at: int, size: int, proof: bytes, seed: bytes, grows: bool) -> tuple[b
 HEX, MONTH = "[0-9a-f]{32}", "[0-9]{4}-[0-9]{2}"
 MINUTE = MONTH + "-[0-9]{2}T[0-9]{2}:[0-9]{2}Z"
 EVENT = r"(?=.{2,40}\Z)[a-z]+(?:[.-][a-z]+)*"
-SHAPES = {"boot": HEX, "event": EVENT, "minute": MINUTE, "expires": MONTH, "key": HEX}
-NULLABLE = {"rid": HEX, "deadline": MINUTE}
+SHAPES = {"boot": HEX, "event": EVENT, "minute": MINUTE, "expires": MONTH, "key": HEX,
+          "rid": HEX, "deadline": MINUTE}  # fmt: skip
 WHOLE = range(1 - 2**53, 2**53)  # the numbers of section 2.2; no spelling of another is read
 JSON = json.JSONDecoder(
     parse_int=lambda text: WHOLE[WHOLE.index(int(text))], parse_float=int, parse_constant=int
 )
 
 
-def parse_record(body: bytes, what: str) -> Any:
-    """The header of a record. Unknown fields are left alone; numbers are those of section 2.2."""
+def parse_record(body: bytes, what: str) -> Any:  # its header; unknown fields are left alone
     try:
         value = JSON.decode(body.decode("utf-8"))
         plain = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-        header, parts, seq = value["header"], value["parts"], value["header"]["seq"]
-        fine = plain.encode("utf-8") == body and isinstance(parts, list)
-        fine &= type(header["v"]) is int and header["v"] == 1
-        fine &= type(seq) is int and seq >= 0 and isinstance(header["origin"], str)
-        fine &= isinstance(header["features"], dict) and isinstance(header["commits"], dict)
-        for name, shape in (*SHAPES.items(), *NULLABLE.items()):
-            empty = header[name] is None and name in NULLABLE
+        header, parts = value["header"], value["parts"]
+        kinds = [type(header[name]) for name in ("v", "seq", "origin", "features", "commits")]
+        fine = plain.encode("utf-8") == body and kinds == [int, int, str, dict, dict]
+        fine &= header["v"] == 1 and header["seq"] >= 0 and isinstance(parts, list)
+        for name, shape in SHAPES.items():
+            empty = header[name] is None and name in {"rid", "deadline"}
             fine &= empty or re.fullmatch(shape, header[name]) is not None
         for part in parts:
             for sealed in [part["c"], *part["w"].values()]:
@@ -219,8 +231,7 @@ def parse_record(body: bytes, what: str) -> Any:
     return header
 
 
-# --- the bundle -------------------------------------------------------------------------------
-class Bundle:
+class Bundle:  # a directory or a zip file
     def __init__(self, path: str) -> None:
         self.open: Callable[[str], IO[bytes]] = lambda name: (Path(path) / name).open("rb")
         need(not (Path(path) / "ledger.db").exists(), "a bundle and a ledger stand in one place")
@@ -253,41 +264,39 @@ class Bundle:
     def records(self) -> Iterator[tuple[int, str, bytes]]:
         found, shape = 0, rb"(0|[1-9][0-9]{0,18}) " + (rb"([^ ]*) " if self.partial else b"()")
         with self.open("records.log") as file:
-            for line in iter(lambda: file.readline(MAX_LINE), b""):
+            for found, line in enumerate(iter(lambda: file.readline(MAX_LINE), b""), 1):
                 match: Any = re.fullmatch(shape + rb"(.*)\n", line, re.DOTALL)
-                need(line.endswith(b"\n"), f"record {found} is cut off", MISSING)
-                need(match, f"line {found + 1} of records.log is not a record")
+                need(line.endswith(b"\n"), f"record {found - 1} is cut off", MISSING)
+                need(match, f"line {found} of records.log is not a record")
                 yield int(match[1]), match[2].decode("latin-1"), match[3]
-                found += 1
         need(found >= self.count, f"{found} of {self.count} records are here", MISSING)
 
 
-def signed_heads(bundle: Bundle, key: Key) -> Heads:
-    heads: Heads = []
+def signed_heads(bundle: Bundle, keys: Keys) -> Heads:
+    heads: Heads = [(0, b"")]
     for note in bundle.small("checkpoints.json", list):
-        heads.append(open_checkpoint(note, key))
-        grown = heads[-1][0] > (heads[-2][0] if heads[1:] else 0)
-        need(grown, f"checkpoint {len(heads)} does not grow the log")
-    return heads
-
-
-def check_growth(bundle: Bundle, heads: Heads) -> None:  # of a partial bundle
+        text = split_note(note)[0]
+        keys.learn(parse_checkpoint(text, keys.name)[0], text.split("\n")[3])
+        heads.append(open_checkpoint(note, keys))
+        need(heads[-1][0] > heads[-2][0], f"checkpoint {len(heads) - 1} does not grow the log")
+    del heads[0]
+    if not bundle.partial:
+        return heads
     proofs = bundle.small("consistency.json", list)
     need(len(proofs) == max(len(heads) - 1, 0), "there is not one proof for each step")
     for step, proof in enumerate(proofs):
         (old, root), (new, grown) = heads[step : step + 2]
         fine = climb(old, new, unbase64(proof), root, grows=True) == (root, grown)
         need(fine, f"checkpoint {new} is not proven to extend {old}")
+    return heads
 
 
 class Log:  # a walk over all records: the leaves and roots that heads, kept and receipts name
-    def __init__(self, bundle: Bundle, key: Key, heads: Heads, asked: Set[int]) -> None:
+    def __init__(self, bundle: Bundle, keys: Keys, heads: Heads, asked: Set[int]) -> None:
         self.size = self.held = self.first = 0
-        self.leaves: dict[int, bytes] = {}
-        self.roots: dict[int, bytes] = {}
-        self.named: set[bytes] = set()  # digests of policies
-        sequence: dict[str, int] = {}
-        edge: list[bytes] = []
+        self.leaves, self.roots = dict[int, bytes](), dict[int, bytes]()
+        self.named = set[bytes]()  # digests of policies
+        sequence, edge = dict[str, int](), list[bytes]()
         wanted, covered = dict(heads), heads[-1][0] if heads else 0
         for index, proof, body in bundle.records():
             due = max(index, self.size) if bundle.partial else self.size
@@ -295,8 +304,9 @@ class Log:  # a walk over all records: the leaves and roots that heads, kept and
             need(due <= index < covered, f"record {index} stands where none should")
             header = parse_record(body, f"record {index}")
             boot, seq = header["boot"], header["seq"]
-            fine = header["origin"] == key.name and seq > sequence.get(boot, -1)
+            fine = header["origin"] == keys.name and seq > sequence.get(boot, -1)
             need(fine, f"record {index} is of another log, or was written before")
+            keys.check(index, header)
             sequence[boot] = seq
             leaf = hashlib.sha256(b"\x00" + body).digest()
             self.named.update(re.findall(rb'"policy:[^"]*":"([0-9a-f]{64})"', body))
@@ -312,30 +322,28 @@ class Log:  # a walk over all records: the leaves and roots that heads, kept and
             for _ in range((size & -size).bit_length() - 1):
                 edge[-2:] = [node(*edge[-2:])]
             if size in asked or size in wanted:
-                self.roots[size] = functools.reduce(lambda root, left: node(left, root), edge[::-1])
-            fine = size not in wanted or self.roots[size] == wanted[size]
-            need(fine, f"the first {size} records are not those of their checkpoint")
+                root = functools.reduce(lambda right, left: node(left, right), edge[::-1])
+                fine = wanted.get(size, root) == root
+                need(fine, f"the first {size} records are not those of their checkpoint")
+                self.roots[size] = root
         if bundle.partial:
             self.roots, self.size = wanted, covered
             need(self.held or not heads, "no record is here", MISSING)
 
 
-def signed(reader: Callable[..., Any], notes: Notes, key: Key) -> Iterator[Any]:
-    """What was kept: (position, hash) of each, or None for one that this key did not sign."""
+def signed(reader: Callable[..., Any], notes: Notes, keys: Keys) -> Iterator[Any]:
     for note in notes:
         try:
-            yield reader(note, key)
+            yield reader(note, keys)
         except Bad:
-            yield None
+            yield None  # the key of then did not sign it
 
 
 def judge(bundle: Bundle, kept: Notes, receipts: Notes) -> tuple[int, str]:
-    key = Key(bundle.vkey)
-    heads = signed_heads(bundle, key)
-    if bundle.partial:
-        check_growth(bundle, heads)
-    anchors, given = [*signed(open_checkpoint, kept, key)], [*signed(open_receipt, receipts, key)]
-    log = Log(bundle, key, heads, {found[0] for found in (*anchors, *given) if found})
+    keys = Keys(bundle.vkey)
+    heads = signed_heads(bundle, keys)
+    anchors, given = [*signed(open_checkpoint, kept, keys)], [*signed(open_receipt, receipts, keys)]
+    log = Log(bundle, keys, heads, {found[0] for found in (*anchors, *given) if found})
     here, anchored = log.size, max((anchor[0] for anchor in anchors if anchor), default=0)
     need(heads, "no checkpoint" if here else "the log is empty", MISSING)
     need(here >= heads[-1][0], f"{here} of {heads[-1][0]} records are here", MISSING)
@@ -357,7 +365,6 @@ def judge(bundle: Bundle, kept: Notes, receipts: Notes) -> tuple[int, str]:
 
 
 def verdict(path: str, kept: Notes = (), receipts: Notes = ()) -> tuple[int, str]:
-    """Code and words for a bundle. Raises Bad where `kept` or `receipts` are no such thing."""
     sizes = [parse_checkpoint(split_note(note)[0])[0] for note in kept]
     need(all(sizes), "a checkpoint of an empty log anchors nothing")
     need(all(split_note(n)[0].startswith(RECEIPT + "\n") for n in receipts), "not a receipt")
@@ -378,11 +385,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("bundle")
     parser.add_argument("--checkpoint", action="append", default=[], help="one that you kept")
     parser.add_argument("--receipt", action="append", default=[], help="one that was given out")
-    options = parser.parse_args(arguments)
+    got = parser.parse_args(arguments)
     try:
-        given = options.checkpoint, options.receipt
-        held = [[Path(path).read_bytes() for path in paths] for paths in given]
-        code, words = verdict(options.bundle, *held)
+        held = [[Path(p).read_bytes() for p in names] for names in (got.checkpoint, got.receipt)]
+        code, words = verdict(got.bundle, *held)
     except (OSError, Bad) as failed:
         print(f"verify: {failed.args[0] if isinstance(failed, Bad) else failed}", file=sys.stderr)
         return 2

@@ -28,6 +28,7 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 
+from audit.chain import Chain, next_key
 from audit.checkpoint import SIZE, Checkpoint, VerifyingKey, signature_lines
 from audit.cosignature import WitnessKey, line, message
 from audit.errors import FormatError, MissingError, NoteError, ProofError, SealError, WitnessError
@@ -72,10 +73,12 @@ class Request:
         proof = "".join(base64.b64encode(node).decode("ascii") + "\n" for node in self.proof)
         return f"old {self.old}\n{proof}\n{self.note}"
 
-    def small(self, key: VerifyingKey) -> Request:
+    def small(self, chain: Chain) -> Request:
         """Without the signature lines of others: what fits into a QR code."""
         text, lines = signature_lines(self.note)
-        ours = [(name, blob) for name, blob in lines if (name, blob[:4]) == (key.name, key.id)]
+        size = Checkpoint.parse(text).size
+        ids = {chain.at(size - 1).id, chain.at(size).id}
+        ours = [(name, blob) for name, blob in lines if name == chain.name and blob[:4] in ids]
         return Request(self.old, self.proof, text + "\n" + "".join(map(line, ours)))
 
     @classmethod
@@ -91,9 +94,9 @@ class Request:
         return cls(int(old), tuple(unbase64(line) for line in proof), note)
 
 
-def request(old: int, note: str, key: VerifyingKey, node: NodeReader) -> Request:
+def request(old: int, note: str, chain: Chain, node: NodeReader) -> Request:
     """Ask for a cosignature of ``note`` by a witness that holds the head of size ``old``."""
-    head = Checkpoint.open(note, key)
+    head = chain.open(note)
     if old > head.size:
         raise WitnessError(f"the witness holds {old} records, this head covers {head.size}")
     proof = consistency_proof(old, head.size, node) if old else ()
@@ -133,9 +136,12 @@ class Witness:
             head = Checkpoint.open(asked.note, key)
             if head.size == 0:
                 raise WitnessError("Refused: a head of no records says nothing.")
+            former = known.get("former", []) if known is not None else []
             if known is not None:
                 _check_growth(Checkpoint.open(known["note"], key), head, asked)
-            state["logs"][origin] = {"vkey": key.vkey(), "note": asked.note}
+            new = _next_key(head, key, former)
+            former = former if new == key else [*former, key.vkey()]
+            state["logs"][origin] = {"vkey": new.vkey(), "note": asked.note, "former": former}
             self._write(state)
         text = signature_lines(asked.note)[0]
         return asked.note + self._signed(state["name"], text, now)
@@ -148,7 +154,7 @@ class Witness:
         return line((name, blob))
 
     @staticmethod
-    def _log_key(known: dict[str, str] | None, vkey: str | None) -> VerifyingKey:
+    def _log_key(known: dict[str, Any] | None, vkey: str | None) -> VerifyingKey:
         if known is None and vkey is None:
             raise WitnessError(
                 "Refused: this log is new here; name its key with --log, from a source you trust."
@@ -174,7 +180,9 @@ class Witness:
             state = json.loads(self._path.read_text("utf-8"))
             fine = state["v"] == 1 and KEY_NAME.fullmatch(state["name"])
             fine = fine and all(
-                isinstance(held["vkey"], str) and isinstance(held["note"], str)
+                isinstance(held["vkey"], str)
+                and isinstance(held["note"], str)
+                and isinstance(held.get("former", []), list)
                 for held in state["logs"].values()
             )
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
@@ -194,6 +202,16 @@ class Witness:
         folder = os.open(self._path.parent, os.O_RDONLY | os.O_CLOEXEC)
         os.fsync(folder)
         os.close(folder)
+
+
+def _next_key(head: Checkpoint, key: VerifyingKey, former: list[str]) -> VerifyingKey:
+    """The key to hold from this head on: another one where the head names it and both signed."""
+    if next_key(key) in head.more:  # this head was cosigned before, or its new key was named
+        return key
+    new = Chain(key).extended(head.note).current
+    if new.vkey() in former:
+        raise WitnessError("Refused: the log goes back to a key that it had before.")
+    return new
 
 
 def _check_growth(held: Checkpoint, head: Checkpoint, asked: Request) -> None:

@@ -16,11 +16,11 @@ import structlog
 from litestar import Litestar
 
 from audit.alerts import Watched
-from audit.auditorlist import load_registry
 from audit.errors import AuditError
-from audit.ledger import AUDITORS_FILE, Ledger, Options
+from audit.ledger import Ledger, Options
 from audit.policytexts import texts_of
 from audit.retention import Expirer
+from audit.setup import setup
 from gateway import __version__
 from gateway.api.auditor.desk import Desk
 from gateway.api.auth import AuthFailures
@@ -54,11 +54,11 @@ from gateway.recorder import Recorder, Site
 from gateway.routing.choose import AUTO
 from gateway.settings import (
     API_KEYS_FILE,
-    OWNER_KEY_FILE,
     POLICIES_DIR,
     RECOGNIZERS_DIR,
     Settings,
     is_demo,
+    owner_key,
 )
 from gateway.steps import Parts
 from gateway.upkeep import expire, expired, saved
@@ -67,7 +67,6 @@ from gateway.web import pages
 
 log = structlog.get_logger()
 
-_OWNER_KEY_BYTES = 32
 _KEYS_AHEAD = 256  # a request takes one and one for each person of its text
 
 
@@ -155,21 +154,6 @@ def check_default(name: str, cards: Sequence[ModelCard]) -> None:
         raise SettingsError(f"engine.default_model is none of: {', '.join(known)}.")
 
 
-def owner_key(home: Path) -> bytes:
-    """The key that ties receipt ids to their owners.
-
-    Raises:
-        SettingsError: it is missing or not what `gateway init` wrote.
-    """
-    try:
-        key = (home / OWNER_KEY_FILE).read_bytes()
-    except OSError:
-        key = b""
-    if len(key) != _OWNER_KEY_BYTES:
-        raise SettingsError(f"{OWNER_KEY_FILE} is missing or damaged; `gateway init` creates it.")
-    return key
-
-
 @dataclass(frozen=True, slots=True)
 class _Site:
     """The long-lived parts of one gateway, and what of them is not well right now."""
@@ -211,7 +195,7 @@ def create_app(
     policies = policies_in_force(settings, home)
     guard = protector(settings, home, clock)
     ledger = open_ledger(settings, home, clock)
-    registry = load_registry(home / AUDITORS_FILE)
+    auditors, found = setup(home)
     pool = ThreadPoolExecutor(settings.detection.workers, thread_name_prefix="detect")
 
     def forget() -> None:
@@ -267,7 +251,7 @@ def create_app(
             check_default(settings.engine.default_model, engine.models())
             expirer = Expirer(ledger)
             await asyncio.to_thread(expire, ledger, expirer)
-            await record.boot(__version__, registry.digest)
+            await record.boot(__version__, auditors, found)
         except GatewayError as error:
             log.error("gateway_not_started", code=error.code)  # noqa: TRY400 - for machines
             sys.stderr.write(f"gateway: {error.message}\n")  # for people: the library logs neither

@@ -22,6 +22,7 @@ from audit.errors import AuditError
 from audit.keys import generate_auditor, parse_auditor_line
 from audit.ledger import AUDITORS_FILE, init_home
 from audit.recipients import Auditor
+from audit.setup import record_setup
 from gateway.api.keyfile import Grant, issue_key
 from gateway.domain import Clock, Purpose, Role
 from gateway.errors import SettingsError
@@ -125,6 +126,7 @@ def _provision(home: Path, clock: Clock, *, demo: bool, auditors: Sequence[str])
         created.append(SETTINGS_FILE)
     if demo and shown:
         _keep_demo_keys(home, shown)
+    record_setup(home, clock())
     return Provisioned(home, tuple(created), shown)
 
 

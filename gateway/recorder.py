@@ -278,16 +278,19 @@ class Recorder:
             )
         )
 
-    async def boot(self, version: str, auditors: str = "") -> None:
+    async def boot(
+        self, version: str, auditors: str = "", setup: Mapping[str, object] | None = None
+    ) -> None:
         """Put the start of this process on record, under a checkpoint: from here on there is one.
 
-        ``auditors`` is the digest of who may read, so that a list that was exchanged shows.
+        ``auditors`` is the digest of who may read, so that a list that was exchanged shows;
+        ``setup`` tells auditors who they are, and what the key store is locked with.
 
         Raises:
             LedgerUnavailableError: it is not durable.
         """
         digests = {"digests": {"key:auditors": auditors}} if auditors else {}
-        await self.event("boot", {"version": version, **digests}, {})
+        await self.event("boot", {"version": version, **digests}, setup or {})
         try:
             await self._landing.of(self._ledger.publish())
         except AuditError:

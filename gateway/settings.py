@@ -20,6 +20,7 @@ SETTINGS_FILE = "settings.toml"
 DEMO_MARKER = "DEMO"
 API_KEYS_FILE = "api-keys.json"
 OWNER_KEY_FILE = "receipts.key"
+_OWNER_KEY_BYTES = 32
 POLICIES_DIR = "policies"
 RECOGNIZERS_DIR = "recognizers"
 
@@ -197,6 +198,21 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
 def home_from_environment() -> Path:
     """Return ``CLOISTER_HOME`` or the default, absolute."""
     return Path(os.environ.get("CLOISTER_HOME") or DEFAULT_HOME).absolute()
+
+
+def owner_key(home: Path) -> bytes:
+    """The key that ties receipt ids to their owners.
+
+    Raises:
+        SettingsError: it is missing or not what `gateway init` wrote.
+    """
+    try:
+        key = (home / OWNER_KEY_FILE).read_bytes()
+    except OSError:
+        key = b""
+    if len(key) != _OWNER_KEY_BYTES:
+        raise SettingsError(f"{OWNER_KEY_FILE} is missing or damaged; `gateway init` creates it.")
+    return key
 
 
 def is_demo(home: Path) -> bool:

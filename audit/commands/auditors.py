@@ -104,10 +104,12 @@ def apply(source: Source, file: Annotated[Path, typer.Option(help="The signed re
     """Check the signatures, put the change on record, and put it in force."""
     from audit.auditorlist import save_registry
     from audit.auditors import EVENTS
+    from audit.exclusive import exclusive
     from audit.ledger import AUDITORS_FILE, record_act
     from audit.record import Entry
 
-    with plain_errors():
+    # Two at once would each find the list that they change, and the later would undo the other.
+    with plain_errors(), exclusive(source):
         asked = _read(file)
         changed = _registry(source).apply(asked)
         sealed = {"request": asked.to_json()}

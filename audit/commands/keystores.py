@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -46,6 +47,20 @@ def rotate(source: Source) -> None:
     """Put every row under a new key, while the gateway runs. Goes on if broken off."""
     _change(source, "keystore.rotated", lambda change: change.rotate(_guard(source)))
     typer.echo("Every row is under a new key.")
+
+
+@keystore.command()
+def rotate_signing(source: Source, output: OutputOption = Output.TEXT) -> None:
+    """Let a new key sign the log, while the gateway runs; destroy the old one."""
+    from audit.rotate import rotate_signing as rotate_now
+
+    with plain_errors():
+        done = rotate_now(source, clock=lambda: datetime.now(UTC))
+    if output is Output.JSON:
+        print_json({"vkey": done.key.vkey(), "from": done.size, "checkpoint": done.checkpoint})
+        return
+    typer.echo(f"Records from {done.size} on are signed with {done.key.vkey()}")
+    typer.echo("Keep this checkpoint elsewhere now: `auditlog checkpoint`. Have it cosigned.")
 
 
 @keystore.command()

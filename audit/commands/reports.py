@@ -80,7 +80,7 @@ def report(
 
 def _read(source: Path, kept: list[Path], period: Any, opener: Opener | None) -> tuple[Any, ...]:
     """Verify, then count. A log in use may have grown in between: what it has then is counted."""
-    from audit.checkpoint import Checkpoint, VerifyingKey
+    from audit.chain import Chain
     from audit.errors import NoteError
     from audit.export import open_whole
     from audit.record import minute
@@ -93,8 +93,8 @@ def _read(source: Path, kept: list[Path], period: Any, opener: Opener | None) ->
         verdict = verify(evidence, kept=notes, now=minute(datetime.now(UTC)))
         heads = []
         try:
-            key = VerifyingKey.parse(evidence.vkey())
-            heads = [Checkpoint.open(note, key).size for note in evidence.checkpoints()]
+            chain = Chain.follow(evidence.vkey(), evidence.checkpoints())
+            heads = [chain.open(note).size for note in evidence.checkpoints()]
         except NoteError:
             heads = []  # the verdict says so already
         watcher = Watcher(heads=heads, anchored=verdict.anchored)

@@ -50,14 +50,14 @@ def bring(
     checkpoint: Annotated[Path, typer.Option(help="The checkpoint that was stamped.")],
 ) -> None:
     """Keep a stamp with the log, as HOME/timestamps/SIZE.tsr, beside its checkpoint."""
-    from audit.checkpoint import Checkpoint, VerifyingKey
+    from audit.chain import Chain
     from audit.export import open_evidence
     from audit.timestamp import imprint
 
     with plain_errors():
         data, note = response.read_bytes(), checkpoint.read_text("utf-8")
         with open_evidence(home) as evidence:
-            size = Checkpoint.open(note, VerifyingKey.parse(evidence.vkey())).size
+            size = Chain.follow(evidence.vkey(), evidence.checkpoints()).open(note).size
         moment = imprint(data, note)
         folder = home / "timestamps"
         folder.mkdir(mode=0o700, exist_ok=True)

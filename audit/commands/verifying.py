@@ -43,9 +43,13 @@ def verify(
     ml_dsa: Annotated[
         str | None, typer.Option(help="The log's ML-DSA-65 verifier key: text or a file.")
     ] = None,
+    log: Annotated[
+        str | None, typer.Option(help="A verifier key of the log that you kept: text or a file.")
+    ] = None,
     output: OutputOption = Output.TEXT,
 ) -> None:
     """Verify a log; the exit code is the verdict (0, 10, 20, 30, 40)."""
+    from audit.checkpoint import VerifyingKey
     from audit.errors import FormatError, MissingError
     from audit.export import open_evidence
     from audit.mldsa import MlDsaKey
@@ -59,6 +63,7 @@ def verify(
         check_kept(kept, receipts)
         keys = [witness_key(text) for text in witness or []]
         second = None if ml_dsa is None else MlDsaKey.parse(key_text(ml_dsa))
+        known = None if log is None else VerifyingKey.parse(key_text(log))
         wanted = len(keys) if threshold is None else threshold
         if wanted > len({key.public for key in keys}):
             fail("more cosignatures are asked for than there are witnesses", 2)
@@ -67,7 +72,7 @@ def verify(
                 now = minute(datetime.now(UTC))
                 report = judge(
                     evidence, kept=kept, receipts=receipts, now=now,
-                    witnesses=keys, threshold=wanted, second=second,
+                    witnesses=keys, threshold=wanted, second=second, known=known,
                 )  # fmt: skip
         except MissingError as failed:
             report = Report(Code.MISSING, f"Bytes are missing: {failed}.")
@@ -99,6 +104,7 @@ def _report_json(report: Report) -> dict[str, Any]:
             {"index": i.index, "rid": i.rid, "minute": i.minute, "reason": i.reason}
             for i in report.open_intents
         ],
+        "keys": [{"from": first, "vkey": vkey} for first, vkey in report.keys],
     }
 
 
@@ -118,6 +124,9 @@ def _print_report(report: Report) -> None:
         typer.echo(f"policy       {name}: the text that records name")
     for name in report.unnamed_policies:
         typer.echo(f"policy       {name}: no record names this text")
+    if len(report.keys) > 1:
+        since = report.keys[-1][0]
+        typer.echo(f"keys         {len(report.keys)}, the newest signs from record {since} on")
     if report.receipts:
         typer.echo(f"receipts     {report.receipts} in place")
     for intent in report.open_intents:

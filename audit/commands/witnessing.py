@@ -11,7 +11,16 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from audit.commands.common import Passphrase, Source, key_text, plain_errors, read_passphrase
+from audit.commands.common import (
+    Output,
+    OutputOption,
+    Passphrase,
+    Source,
+    key_text,
+    plain_errors,
+    print_json,
+    read_passphrase,
+)
 
 _Request = Annotated[Path, typer.Argument(help="The file that `checkpoint export` wrote; - reads.")]
 
@@ -54,7 +63,7 @@ def export(
     ] = None,
 ) -> None:
     """Write the newest checkpoint for a witness, with the proof that it extends its last one."""
-    from audit.checkpoint import VerifyingKey
+    from audit.chain import Chain
     from audit.errors import MissingError
     from audit.storage.place import place_in
     from audit.store import LedgerStore
@@ -64,19 +73,44 @@ def export(
         store = LedgerStore(place_in(source), readonly=True)
         try:
             with store.reading() as reader:
-                found = reader.newest_checkpoint()
+                chain, found = Chain.stored(reader), reader.newest_checkpoint()
                 if found is None:
                     raise MissingError("no checkpoint was signed yet")
-                key = VerifyingKey.parse(reader.fact("vkey").decode())
-                asked = request(since, found[1], key, reader.node)
+                # Who holds an older key takes the next one from the checkpoint that names it.
+                between = next((n for n, _ in chain.later if 0 < since < n < found[0]), None)
+                note = found[1] if between is None else reader.checkpoint_at(between)
+                if note is None:
+                    raise MissingError("the checkpoint of a rotation is not there")
+                asked = request(since, note, chain, reader.node)
         finally:
             store.close()
         if out is not None:
             out.write_text(asked.text(), "utf-8")
         if qr is not None:
-            _draw(asked.small(key).text(), qr)
+            _draw(asked.small(chain).text(), qr)
         if out is None and qr is None:
             typer.echo(asked.text(), nl=False)
+        if between is not None:
+            message = f"this head names a new key of the log; afterwards export --since {between}"
+            typer.echo(f"auditlog: {message}", err=True)
+
+
+def show_keys(source: Source, output: OutputOption = Output.TEXT) -> None:
+    """Print the log's verifier keys, each with the first record that it signs; the last is in use.
+
+    Where a log or bundle is not trusted, its keys are not either: compare the first one.
+    """
+    from audit.chain import Chain
+    from audit.export import open_evidence
+
+    with plain_errors(), open_evidence(source) as evidence:
+        chain = Chain.follow(evidence.vkey(), evidence.checkpoints())
+    keys = [{"from": n, "vkey": key.vkey()} for n, key in chain.keys]
+    if output is Output.JSON:
+        print_json({"keys": keys})
+        return
+    for key in keys:
+        typer.echo(f"{key['from']} {key['vkey']}")
 
 
 def second_key(
@@ -128,7 +162,7 @@ def bring(
     ],
 ) -> None:
     """Keep the cosignatures of witnesses with the checkpoint they are for."""
-    from audit.checkpoint import Checkpoint, VerifyingKey
+    from audit.chain import Chain
     from audit.commands.common import fail, witness_key
     from audit.cosignature import merge
     from audit.errors import MissingError
@@ -140,8 +174,7 @@ def bring(
         store = LedgerStore(place_in(source))
         try:
             with store.writing() as writer:
-                log = VerifyingKey.parse(writer.fact("vkey").decode())
-                size = Checkpoint.open(note, log).size
+                size = Chain.stored(writer).open(note).size
                 stored = writer.checkpoint_at(size)
                 if stored is None:
                     raise MissingError(f"this log has no checkpoint of {size} records")
@@ -208,6 +241,7 @@ def register(app: typer.Typer) -> None:
     checkpoints.command()(cosign)
     checkpoints.command("import")(bring)
     checkpoints.command("ml-dsa")(second_key)
+    checkpoints.command("keys")(show_keys)
     witnesses.command()(keygen)
     app.add_typer(checkpoints, name="checkpoint")
     app.add_typer(witnesses, name="witness")

@@ -8,11 +8,13 @@ row under them. Killed anywhere, every row is readable, and the same command goe
 from __future__ import annotations
 
 import os
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from audit.errors import KeyStoreError
+from audit.exclusive import exclusive
 from audit.keystore.lock import Box, Guard, Lock, Randomness, key_row, secret_row
 from audit.storage.keyrows import LOCK, KeyRows
 
@@ -33,7 +35,7 @@ class Change:
         Raises:
             KeyStoreError: it is locked already, or cannot be written.
         """
-        with closing(KeyRows(self.path)) as rows:
+        with self._rows() as rows:
             raw = rows.find(LOCK)
             if raw is None:
                 box = Box(None, {}).renewed(guard, self.randomness)
@@ -53,7 +55,7 @@ class Change:
         Raises:
             KeyStoreError: the key store is not locked, or not with this guard.
         """
-        with closing(KeyRows(self.path)) as rows:
+        with self._rows() as rows:
             raw, box = _opened(rows, guard)
             if not box.prefix:
                 raise KeyStoreError("unlocking the key store was broken off: lock or unlock it")
@@ -71,7 +73,7 @@ class Change:
         Raises:
             KeyStoreError: the key store is not locked, or not with ``old``.
         """
-        with closing(KeyRows(self.path)) as rows:
+        with self._rows() as rows:
             raw, box = _opened(rows, old)
             changed = box.rewrapped(new)
             rows.put({LOCK: _raw(changed)}, raw)
@@ -83,11 +85,17 @@ class Change:
         Raises:
             KeyStoreError: it is not locked, or not with this guard.
         """
-        with closing(KeyRows(self.path)) as rows:
+        with self._rows() as rows:
             raw, box = _opened(rows, guard)
             plain = box.to_plain()
             self._exchange(rows, raw, plain)
             self._move(rows, plain)
+
+    @contextmanager
+    def _rows(self) -> Iterator[KeyRows]:
+        """The key store's rows, and no other change of it: two would undo each other."""
+        with closing(KeyRows(self.path)) as rows, exclusive(self.path.parent):
+            yield rows
 
     def _exchange(self, rows: KeyRows, raw: bytes | None, box: Box) -> None:
         rows.put({LOCK: _raw(box)}, raw)

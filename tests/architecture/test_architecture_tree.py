@@ -37,7 +37,6 @@ LONGER = {
     "audit/store.py": "both databases as the rest of the log sees them",
     "audit/verify.py": "the checks in the order of the format's §9.2, read from top to bottom",
     "audit/verify_standalone.py": "one file by design: an auditor reads all of it, and copies it",
-    "audit/keys.py": "an auditor's key and the key store, whose one way in is here",
     "gateway/api/keyfile.py": "all that may read or write the key file, under one lock",
     "gateway/api/schemas.py": "every published parameter in one list",
     "gateway/cli.py": "one function a command, each a few lines around an import",

@@ -59,8 +59,9 @@ def test_init_takes_an_auditors_public_key(tmp_path):
         home, "show", str(home), "--key", str(key), "--keystore", str(home / "keystore.db"),
         "-o", "json", module="audit",
     )  # fmt: skip
-    assert json.loads(opened)["event"] == "key.issued"
-    assert json.loads(opened)["sealed"]["for"] == "dr-two"
+    made, issued = map(json.loads, opened.splitlines())
+    assert (made["event"], made["sealed"]["lock"]) == ("home.made", "none")
+    assert (issued["event"], issued["sealed"]["for"]) == ("key.issued", "dr-two")
 
 
 @pytest.mark.parametrize("first", [[], ["--demo"]], ids=["real", "demo"])
@@ -100,7 +101,7 @@ def test_a_taken_port_is_named_before_anything_starts(gateway, tmp_path):
     assert f"Port {gateway.port} on 127.0.0.1 cannot be used".encode() in taken.stderr
     assert b"gateway_started" not in taken.stderr
     verdict = running.cli(home, "verify", str(home), "-o", "json", module="audit", check=False)
-    assert json.loads(verdict)["code"] == 20
+    assert json.loads(verdict)["records"] == 1  # that the home was made
 
 
 @pytest.mark.parametrize(
@@ -199,7 +200,7 @@ def test_mask_streams_rows_in_order_and_loses_nothing_to_a_bad_one(tmp_path):
         "--keystore", str(home / "keystore.db"), module="audit",
     )  # fmt: skip
     events = [json.loads(line)["event"] for line in shown.splitlines()]
-    assert events == ["mask-run"]
+    assert events == ["home.made", "mask-run"]
 
 
 def test_mask_of_good_rows_exits_0(tmp_path):

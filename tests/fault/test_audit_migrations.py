@@ -11,12 +11,14 @@ from typer.testing import CliRunner
 
 from audit.cli import app
 from audit.errors import AuditError, KeyStoreError, LedgerError, MissingError
+from audit.rotate import rotate_signing
 from audit.storage.engines import engines
 from audit.storage.migrate import migrate_keystore, migrate_ledger
 from audit.storage.place import place_of
 from audit.verify import Code
 from tests import postgres
 from tests.auditkit import make_home
+from tests.conformance.test_audit_verifiers import judge
 from tests.fault.test_audit_faults import report
 
 OLDER = (
@@ -99,6 +101,21 @@ def test_an_older_ledger_is_read_as_it_is_and_written_after_a_migration(made, be
     found = report(home.path)
     assert (found.code, found.records) == (Code.UNANCHORED, 6)
     assert migrate_ledger(place_of(home.path)) == ("ledger2", "ledger2")
+
+
+def test_an_older_ledger_keeps_its_keys_over_a_migration(made):
+    """Rotated before and after: it is one log, and what was kept of both times holds."""
+    home, change = made
+    kept = [rotate_signing(home.path, clock=home.clock).checkpoint.encode()]
+    change((*OLDER, *WITHOUT_TABLES))
+    with pytest.raises(LedgerError, match="auditlog migrate"):
+        rotate_signing(home.path, clock=home.clock)
+    assert migrate_ledger(place_of(home.path)) == ("ledger1", "ledger2")
+    home.fill(1)
+    kept.append(rotate_signing(home.path, clock=home.clock).checkpoint.encode())
+    home.fill(1)
+    found = judge(home.path, kept)
+    assert (found.code, [start for start, _ in found.keys]) == (Code.ANCHORED, [0, 4, 8])
 
 
 def test_a_newer_ledger_is_refused_by_readers_writers_and_migration(made):

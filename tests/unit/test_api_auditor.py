@@ -208,6 +208,7 @@ async def test_a_checkpoint_is_the_note_that_was_signed(client, desk):
         "root_hash": base64.b64encode(head.root).decode(),
         "vkey": desk.vkey().vkey(),
         "note": older.text,
+        "keys": [{"from": 0, "vkey": desk.vkey().vkey()}],
     }
     for size in ("10", "13"):
         assert error_of(await client.get(f"/checkpoint?size={size}"), 404)["code"] == "not_found"

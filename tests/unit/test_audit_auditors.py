@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from dataclasses import replace
 
 import pytest
 from typer.testing import CliRunner
 
-from audit.auditorlist import load_registry
+from audit.auditorlist import load_registry, save_registry
 from audit.auditors import ADD, REMOVE, SIGNER, WIDEN, Registry, Request
 from audit.cli import app
 from audit.errors import FormatError, KeyStoreError, LedgerError, MissingError, SealError
@@ -334,3 +336,29 @@ def test_the_commands_make_sign_and_apply_a_request(folder):
         run("auditors", "sign", asked, "--key", folder / key)
     run("auditors", "apply", home, "--file", asked)
     assert "three" not in run("auditors", "list", home).stdout
+
+
+def test_changes_that_are_applied_at_once_do_not_undo_each_other(people, folder):
+    """Of requests for one state of the list, one is applied and on record; others are refused."""
+    home, registry = folder / "home", people.registry()
+    init_home(home, [people.first])
+    save_registry(home / "auditors.json", registry)
+    running = []
+    for number in range(5):
+        auditor, _ = generate_auditor(f"new-{number}")
+        asked = Request(ADD, registry.digest, auditor, MINUTE)
+        asked = asked.sign(people.first_key).sign(people.signer_key)
+        (folder / f"{number}.json").write_text(json.dumps(asked.to_json()))
+        command = [sys.executable, "-m", "audit", "auditors", "apply", str(home)]
+        command += ["--file", str(folder / f"{number}.json")]
+        running.append(subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE))
+    said = [process.communicate()[1].decode() for process in running]
+    done = [number for number, process in enumerate(running) if process.returncode == 0]
+    assert len(done) == 1, said
+    assert sum("another state of the list" in words for words in said) == 4
+    assert set(load_registry(home / "auditors.json").auditors) == {"first", f"new-{done[0]}"}
+    store = LedgerStore(home / "ledger.db", readonly=True)
+    with store.reading() as reader:
+        events = [parse(row.body).header.event for row in reader.rows()]
+    store.close()
+    assert events == ["auditor.added"]

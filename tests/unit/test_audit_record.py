@@ -66,6 +66,7 @@ BODY = build(canonical(HEADER), [Part("meta", b"\x00\x01", (("bb", b"\x02"), ("a
         ("version", "0.1.0rc1"),
         ("erased", ["ab" * 16] * 4096),
         ("through", "2026-12"),
+        ("signing", "0" * 64),
     ],
 )
 def test_a_coarse_feature_is_readable(key, value):
@@ -111,6 +112,7 @@ def test_every_readable_key_has_a_row_above():
         {"erased": [DIGEST]},
         {"erased": "ab" * 16},
         {"through": "2026-13"},
+        {"signing": "0" * 63},
     ],
 )
 def test_text_in_the_open_is_refused(features):

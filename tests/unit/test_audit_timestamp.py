@@ -130,3 +130,21 @@ def test_a_stamp_survives_the_lines_of_witnesses(place, tmp_path):
     note = (place / "q.tsq.checkpoint.txt").read_text("utf-8")
     (tmp_path / "more.txt").write_text(note + "\u2014 witness.example AAAAAAAA\n", "utf-8")
     assert verify(place, tmp_path / "more.txt", place / "r.tsr").exit_code == 0
+
+
+def test_stamps_are_kept_across_rotations_of_the_logs_key(place):
+    """One on a head of before comes in afterwards, and so does one on the head of a rotation."""
+    home = place / "rotated"
+    make_home(home).fill(1)
+    for name in ("before", "rotation"):
+        done = run("timestamp", "request", home, "--out", place / f"{name}.tsq")
+        assert done.exit_code == 0, done.output
+        stamp(place / "tsa", place / f"{name}.tsq", place / f"{name}.tsr")
+        assert run("keystore", "rotate-signing", home).exit_code == 0
+    for name, size in (("before", 3), ("rotation", 4)):
+        note = place / f"{name}.tsq.checkpoint.txt"
+        done = run("timestamp", "import", home, "--response", place / f"{name}.tsr",
+                   "--checkpoint", note)  # fmt: skip
+        assert done.exit_code == 0, done.output
+        assert (home / "timestamps" / f"{size}.txt").read_bytes() == note.read_bytes()
+        assert verify(place, note, place / f"{name}.tsr").exit_code == 0

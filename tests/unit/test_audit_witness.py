@@ -8,6 +8,7 @@ import stat
 import pytest
 from typer.testing import CliRunner
 
+from audit.chain import Chain
 from audit.checkpoint import Checkpoint, SigningKey, VerifyingKey
 from audit.cli import app
 from audit.cosignature import WitnessKey, cosigners, merge
@@ -46,7 +47,7 @@ def asked(old, hashes, signer=LOG):
     def node(level, index):
         return root(hashes[index << level : (index + 1) << level])
 
-    return request(old, head.note, signer.public, node)
+    return request(old, head.note, Chain(signer.public), node)
 
 
 @pytest.fixture

@@ -11,7 +11,8 @@ from contextlib import closing
 
 import msgspec
 
-from audit.checkpoint import Checkpoint, VerifyingKey
+from audit.chain import Chain
+from audit.checkpoint import Checkpoint
 from audit.errors import LedgerError
 from audit.merkle import (
     Frontier,
@@ -44,12 +45,8 @@ def head(reader: Reader) -> Checkpoint:
     return _open(reader, newest[1])
 
 
-def _key(reader: Reader) -> VerifyingKey:
-    return VerifyingKey.parse(reader.fact("vkey").decode("utf-8", "replace"))
-
-
 def _open(reader: Reader, note: str) -> Checkpoint:
-    return Checkpoint.open(note, _key(reader))
+    return Chain.stored(reader).open(note)
 
 
 def checkpoint(reader: Reader, size: int | None) -> Checkpoint:
@@ -67,14 +64,20 @@ def checkpoint(reader: Reader, size: int | None) -> Checkpoint:
 
 
 def described(reader: Reader, size: int | None) -> dict[str, object]:
-    """As ``checkpoint``, for who does not read notes. The note is what counts."""
+    """As ``checkpoint``, for who does not read notes. The note is what counts.
+
+    ``vkey`` signed this note; ``keys`` are all up to it, with the first record that each signs.
+    """
     found = checkpoint(reader, size)
+    chain = Chain.stored(reader)
+    keys = [(start, key) for start, key in chain.keys if start <= found.size]
     return {
         "origin": found.origin,
         "size": found.size,
         "root_hash": to_base64(found.root),
-        "vkey": _key(reader).vkey(),
+        "vkey": keys[-1][1].vkey(),
         "note": found.note,
+        "keys": [{"from": start, "vkey": key.vkey()} for start, key in keys],
     }
 
 
