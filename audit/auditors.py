@@ -173,9 +173,9 @@ class Registry:
 
     def continues(self, earlier: Registry) -> bool:
         """Whether this is an earlier registry and what was signed since, and not another one."""
-        began = [(auditor.id, auditor.scope) for auditor in self.first]
+        began = [(auditor.id, auditor.scope, auditor.signer) for auditor in self.first]
         return (
-            began == [(auditor.id, auditor.scope) for auditor in earlier.first]
+            began == [(auditor.id, auditor.scope, auditor.signer) for auditor in earlier.first]
             and self.applied[: len(earlier.applied)] == earlier.applied
         )
 

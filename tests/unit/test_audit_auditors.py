@@ -273,6 +273,20 @@ def test_a_running_ledger_takes_no_other_list(people, folder):
     ledger.close()
 
 
+def test_a_running_ledger_takes_no_other_key_to_sign_with(people, folder):
+    """Whoever exchanged the key of an auditor of the first list could agree to anything."""
+    home = folder / "home"
+    init_home(home, [people.first])
+    path, thief = home / "auditors.json", load_signing(people.new_pem)
+    ledger = Ledger.open(home, clock=HandClock())
+    exchanged = Registry.of([replace(people.first, signer=people.new.signer)])
+    asked = Request(SIGNER, exchanged.digest, people.signer, MINUTE)
+    write(path, exchanged.apply(asked.sign(thief)))
+    with pytest.raises(LedgerError):
+        ledger.submit(intent(0)).result()
+    ledger.close()
+
+
 def test_hybrid_and_classic_auditors_read_one_log(people, folder):
     """Each with their own suite; the wrap says which, and one's key opens nothing of the other."""
     auditor, pem = generate_auditor("hybrid", b"a phrase", hybrid=True)
