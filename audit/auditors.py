@@ -20,6 +20,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import (
     Ed25519PublicKey,
 )
 
+from audit.checkpoint import is_strict
 from audit.errors import FormatError, KeyStoreError, NoteError
 from audit.recipients import ANY, EVERYTHING, NAME, Auditor, Scope, check_public
 from audit.vkey import unbase64
@@ -246,7 +247,7 @@ def parse_auditor(value: Any, *, signer: bool = False) -> Auditor:
     shapes = (
         isinstance(name, str) and NAME.fullmatch(name),
         isinstance(since, str),
-        len(signs) in (0, _ED25519_BYTES),
+        not signs or (len(signs) == _ED25519_BYTES and is_strict(signs)),
         not signer or (not public and signs),
         scope.roles and scope.matters,
     )

@@ -9,7 +9,16 @@ import pytest
 from typer.testing import CliRunner
 
 from audit.auditorlist import load_registry
-from audit.auditors import ADD, REMOVE, SIGNER, WIDEN, Registry, Request
+from audit.auditors import (
+    ADD,
+    REMOVE,
+    SIGNER,
+    WIDEN,
+    Registry,
+    Request,
+    auditor_json,
+    parse_auditor,
+)
 from audit.cli import app
 from audit.errors import FormatError, KeyStoreError, LedgerError, MissingError, SealError
 from audit.keys import (
@@ -255,6 +264,15 @@ def test_a_running_ledger_seals_to_who_is_an_auditor_now(people, folder):
     for index in range(3):
         assert _open(home, index, people.first_private).sealed["principal"] == "ward-7"
     assert _open(home, 1, new).sealed["principal"] == "ward-7"
+
+
+def test_nobody_signs_with_a_key_that_anybody_signs_for(people):
+    """A key of small order (§5.7) is no auditor's and no second person's."""
+    anybody = bytes([1]) + bytes(31)
+    for auditor, signer in ((replace(people.first, signer=anybody), False),
+                            (Auditor("second", b"", signer=anybody), True)):  # fmt: skip
+        with pytest.raises(FormatError):
+            parse_auditor(auditor_json(auditor), signer=signer)
 
 
 def test_a_running_ledger_takes_no_other_list(people, folder):
