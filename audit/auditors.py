@@ -20,6 +20,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import (
     Ed25519PublicKey,
 )
 
+from audit.checkpoint import is_strict
 from audit.errors import FormatError, KeyStoreError, NoteError
 from audit.recipients import ANY, EVERYTHING, NAME, Auditor, Scope, check_public
 from audit.vkey import unbase64
@@ -173,9 +174,9 @@ class Registry:
 
     def continues(self, earlier: Registry) -> bool:
         """Whether this is an earlier registry and what was signed since, and not another one."""
-        began = [(auditor.id, auditor.scope) for auditor in self.first]
+        began = [(auditor.id, auditor.scope, auditor.signer) for auditor in self.first]
         return (
-            began == [(auditor.id, auditor.scope) for auditor in earlier.first]
+            began == [(auditor.id, auditor.scope, auditor.signer) for auditor in earlier.first]
             and self.applied[: len(earlier.applied)] == earlier.applied
         )
 
@@ -246,7 +247,7 @@ def parse_auditor(value: Any, *, signer: bool = False) -> Auditor:
     shapes = (
         isinstance(name, str) and NAME.fullmatch(name),
         isinstance(since, str),
-        len(signs) in (0, _ED25519_BYTES),
+        not signs or (len(signs) == _ED25519_BYTES and is_strict(signs)),
         not signer or (not public and signs),
         scope.roles and scope.matters,
     )

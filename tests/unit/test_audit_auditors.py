@@ -11,7 +11,16 @@ import pytest
 from typer.testing import CliRunner
 
 from audit.auditorlist import load_registry, save_registry
-from audit.auditors import ADD, REMOVE, SIGNER, WIDEN, Registry, Request
+from audit.auditors import (
+    ADD,
+    REMOVE,
+    SIGNER,
+    WIDEN,
+    Registry,
+    Request,
+    auditor_json,
+    parse_auditor,
+)
 from audit.cli import app
 from audit.errors import FormatError, KeyStoreError, LedgerError, MissingError, SealError
 from audit.keys import (
@@ -259,6 +268,15 @@ def test_a_running_ledger_seals_to_who_is_an_auditor_now(people, folder):
     assert _open(home, 1, new).sealed["principal"] == "ward-7"
 
 
+def test_nobody_signs_with_a_key_that_anybody_signs_for(people):
+    """A key of small order (§5.7) is no auditor's and no second person's."""
+    anybody = bytes([1]) + bytes(31)
+    for auditor, signer in ((replace(people.first, signer=anybody), False),
+                            (Auditor("second", b"", signer=anybody), True)):  # fmt: skip
+        with pytest.raises(FormatError):
+            parse_auditor(auditor_json(auditor), signer=signer)
+
+
 def test_a_running_ledger_takes_no_other_list(people, folder):
     """A list that does not go on from the one it knows stops it, though it is in good form."""
     home = folder / "home"
@@ -272,6 +290,20 @@ def test_a_running_ledger_takes_no_other_list(people, folder):
         ledger.submit(intent(1)).result()
     path.write_bytes(before)
     assert ledger.submit(intent(2)).result().index == 1
+    ledger.close()
+
+
+def test_a_running_ledger_takes_no_other_key_to_sign_with(people, folder):
+    """Whoever exchanged the key of an auditor of the first list could agree to anything."""
+    home = folder / "home"
+    init_home(home, [people.first])
+    path, thief = home / "auditors.json", load_signing(people.new_pem)
+    ledger = Ledger.open(home, clock=HandClock())
+    exchanged = Registry.of([replace(people.first, signer=people.new.signer)])
+    asked = Request(SIGNER, exchanged.digest, people.signer, MINUTE)
+    write(path, exchanged.apply(asked.sign(thief)))
+    with pytest.raises(LedgerError):
+        ledger.submit(intent(0)).result()
     ledger.close()
 
 
