@@ -114,7 +114,7 @@ def test_show_decrypts_with_both_halves(place):
     assert "Zebulon Quark 0" not in done.stdout
     rows = run("show", place / "home", *options, "-o", "json").stdout.splitlines()
     assert [json.loads(row)["event"] for row in rows] == [
-        "boot", "intent", "outcome", "intent", "outcome", "export.made",
+        "boot", "intent", "outcome", "intent", "outcome", "export.made", "seals.opened",
     ]  # fmt: skip
     assert run("show", place / "home", "--rid", rid(9), *options).exit_code == 1
 

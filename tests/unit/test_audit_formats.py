@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import re
+import shutil
 import stat
 
 import pytest
@@ -46,8 +47,8 @@ def place(tmp_path_factory):
 
 
 def run(place, out, *options):
-    """An export of the ledger's file, which leaves the ledger as it is."""
-    words = ["export", place / "home" / "ledger.db", "--out", out, *options]
+    """An export of a copy of the ledger's file, which leaves the ledger as it is."""
+    words = ["export", shutil.copy(place / "home" / "ledger.db", place), "--out", out, *options]
     return CliRunner().invoke(app, [str(word) for word in words])
 
 

@@ -205,7 +205,8 @@ def test_the_auditor_reads_in_the_record_of_an_export_what_was_asked_for(home, t
 
 def test_on_a_terminal_a_bar_tells_how_many_of_all(home, tmp_path):
     """Standard error of a terminal shows the count and the rate; of a pipe, nothing."""
-    command = [sys.executable, "-m", "audit", "export", str(home.path / "ledger.db")]
+    copy = shutil.copy(home.path / "ledger.db", tmp_path)
+    command = [sys.executable, "-m", "audit", "export", str(copy)]
     ours, theirs = pty.openpty()
     done = subprocess.run(
         [*command, "--out", str(tmp_path / "a.zip")], stderr=theirs, stdout=subprocess.PIPE,
@@ -241,6 +242,22 @@ def planted(home, folder):
     pem = home.private.private_bytes(s.Encoding.PEM, s.PrivateFormat.PKCS8, s.NoEncryption())
     (folder / "auditor.pem").write_bytes(pem)
     return ("--key", folder / "auditor.pem", "--keystore", old)
+
+
+def test_the_ledger_s_own_file_is_the_ledger_in_use(home, tmp_path):
+    """Naming it leaves the same record as naming its home; a copy has nowhere to leave one."""
+    with home.ledger() as ledger:
+        ledger.submit(intent(1)).result()
+    for source, more in (
+        (home.path / "ledger.db", 1),
+        (shutil.copy(home.path / "ledger.db", tmp_path), 0),
+    ):
+        with home.ledger() as ledger, ledger.reading() as reader:
+            before = reader.last()[0]
+        done = run("export", source, "--format", "jsonl", "--out", tmp_path / f"out{more}")
+        assert done.exit_code == 0, done.output
+        with home.ledger() as ledger, ledger.reading() as reader:
+            assert reader.last()[0] == before + more
 
 
 def test_an_older_key_store_opens_nothing_that_was_erased_since(home, tmp_path):

@@ -55,7 +55,7 @@ def test_report_tells_and_copies(place):
     made = json.loads(
         run(place, "subject", "report", place / "home", *options, "-o", "json").stdout
     )
-    assert [row["record"] for row in made["records"]] == [2, 6]
+    assert [row["record"] for row in made["records"]] == [2, 3, 6, 7]
     assert made["purposes"] == ["treatment"]
     done = run(place, "subject", "report", place / "home", *options, "--copy")
     assert "visit 3" in done.stdout
@@ -72,7 +72,7 @@ def test_erase_plans_refuses_and_erases(place):
     home = place / "home"
     erase = ["erase", home, "--subject", PLANTED, "--ground", "17(1)(a)"]
     dry = json.loads(run(place, *erase, "--dry-run", "-o", "json").stdout)
-    assert (dry["records"], dry["on_record"], dry["keys"]) == ([2, 6], [], 3)
+    assert (dry["records"], dry["on_record"], dry["keys"]) == ([2, 3, 6, 7], [], 5)
     hold = run(place, "hold", "set", home, "--matter", "A", "--subject", "B", "--reason", "x")
     assert hold.exit_code == 1
     set_ = ["hold", "set", home, "--subject", PLANTED, "--reason", "dispute", "-o", "json"]
