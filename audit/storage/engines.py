@@ -61,13 +61,13 @@ def file_engine(path: Path, *, begin: str) -> Engine:
     return engine
 
 
-def readonly_engine(path: Path) -> Engine:
+def readonly_engine(path: Path, *, pooled: bool = False) -> Engine:
     """An engine that cannot write: for auditors, also on media that are mounted read-only."""
     wal = path.with_name(path.name + "-wal")
     immutable = not wal.exists() and not os.access(path.parent, os.W_OK)
     query = {"mode": "ro", "uri": "true"} | ({"immutable": "1"} if immutable else {})
     url = URL.create("sqlite", database=f"file:{quote(str(path))}", query=query)
-    engine = create_engine(url, poolclass=NullPool)
+    engine = create_engine(url, poolclass=QueuePool if pooled else NullPool)
     _listen(engine, "BEGIN", writable=False)
     return engine
 

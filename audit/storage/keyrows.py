@@ -18,7 +18,7 @@ from audit.errors import KeyStoreError, StaleLockError
 from audit.storage import schema
 from audit.storage.copying import insert_rows
 from audit.storage.engines import file_engine, port, private_file, readonly_engine
-from audit.storage.standing import Standing
+from audit.storage.standing import Standing, identity
 from audit.storage.versions import check_version, stamp
 
 LOCK = "lock"
@@ -44,6 +44,13 @@ class KeyRows:
         self._engine = (
             readonly_engine(path) if readonly else file_engine(path, begin="BEGIN IMMEDIATE")
         )
+        # Reading a log looks up two keys a record: on a connection that stays open, and without
+        # the writers' lock. Each look is a transaction of its own, so that a destroyed key is gone
+        # at once and no reader holds what the file's log has of it.
+        self._looking = (
+            readonly_engine(path, pooled=True) if readonly else file_engine(path, begin="BEGIN")
+        )
+        self._path, self._looked_at = path, identity(path)
         self._readonly, self._standing = readonly, Standing(path)
         self._held: Connection | None = None
 
@@ -164,8 +171,13 @@ class KeyRows:
 
     def key(self, key_id: bytes) -> tuple[str, bytes] | None:
         """The month and the key as they are stored, or None."""
-        with self._transaction() as connection:
-            found = connection.execute(schema.SELECT_KEYROW, {"id": key_id}).first()
+        with port(KeyStoreError, "the key store cannot be used"):
+            now = identity(self._path)
+            if now != self._looked_at:  # another file is there: what is open is not it
+                self._looking.dispose()
+                self._looked_at = now
+            with self._looking.begin() as connection:
+                found = connection.execute(schema.SELECT_KEYROW, {"id": key_id}).first()
         if found is None or not isinstance(found.key, bytes):
             return None
         return str(found.month), found.key
@@ -265,4 +277,5 @@ class KeyRows:
         if held is not None:
             with suppress(SQLAlchemyError, OSError):
                 held.close()
+        self._looking.dispose()
         self._engine.dispose()

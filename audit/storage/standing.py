@@ -10,7 +10,7 @@ from __future__ import annotations
 from pathlib import Path
 
 
-def _identity(path: Path) -> tuple[int, int]:
+def identity(path: Path) -> tuple[int, int]:
     found = path.stat()
     return found.st_dev, found.st_ino
 
@@ -22,7 +22,7 @@ class Standing:
         """None stands for a database that is no file of ours, and always stands."""
         # SQLite keeps its log beside the file that a link leads to.
         self._path = path.resolve() if path else None
-        self._file = _identity(self._path) if self._path else None
+        self._file = identity(self._path) if self._path else None
         self._log_file: tuple[int, int] | None = None
         self._lost = False
 
@@ -37,10 +37,10 @@ class Standing:
         if self._lost:
             raise FileNotFoundError
         self._lost = True  # until all is found as it was
-        if _identity(self._path) != self._file:
+        if identity(self._path) != self._file:
             raise FileNotFoundError
         if held:
-            log = _identity(self._path.with_name(self._path.name + "-wal"))
+            log = identity(self._path.with_name(self._path.name + "-wal"))
             if self._log_file not in {None, log}:
                 raise FileNotFoundError
             self._log_file = log

@@ -278,3 +278,26 @@ def test_a_row_of_one_store_is_none_of_another():
     assert one.read(row, stored) == b"k" * 32
     with pytest.raises(KeyStoreError):
         two.read(row, stored)
+
+
+def test_a_key_is_looked_up_in_the_file_that_is_there_now(tmp_path):
+    """A connection stays open for look-ups: a destroyed key is gone at once, and so is a file."""
+    key = SubjectKey(b"k" * 16, "2030-01", b"s" * 32)
+    here, other = tmp_path / "keystore.db", tmp_path / "other.db"
+    KeyStore.create(other, "log.example/2").close()
+    keys = KeyStore.create(here, "log.example/1")
+    try:
+        keys.add([key])
+        looking = KeyStore.open(here, readonly=True)
+        assert looking.key(key.id) == keys.key(key.id) == key.key
+        keys.destroy([key.id])
+        assert looking.key(key.id) is keys.key(key.id) is None
+        keys.add([replace(key, id=b"l" * 16)])
+        assert looking.key(b"l" * 16) == key.key
+        for beside in tmp_path.glob("keystore.db-*"):
+            beside.unlink()  # SQLite would take the old file's log for the new one's
+        other.replace(here)
+        assert looking.key(b"l" * 16) is None
+        looking.close()
+    finally:
+        keys.close()
