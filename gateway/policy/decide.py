@@ -7,108 +7,26 @@ policy, an entity type that no rule names, a role or purpose that no rule permit
 from __future__ import annotations
 
 from dataclasses import replace
-from functools import reduce
 from typing import TYPE_CHECKING
 
 from gateway.domain import (
-    Band,
-    Citation,
     Decision,
-    ModelConstraints,
-    Operator,
     PolicyRef,
     Purpose,
     Role,
-    Ruling,
-    StageRequirement,
     band_of,
 )
 from gateway.errors import PolicyUnavailableError, RequestError
-from gateway.policy.model import UNBOUNDED, Action, Kind, Policy, digest_of
-from gateway.policy.rows import RESTORED, WITHHELD, Cell, Graded, Row, row_of
+from gateway.policy.model import UNBOUNDED, Kind, Policy, digest_of
+from gateway.policy.table import BLOCK, MOST_TABLES, NOT_GRANTED, Compiled, compile_row, in_order
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Sequence
     from datetime import datetime
 
     from gateway.domain import Category, Finding, Principal, Retention
 
-_LANGUAGE = "docs/spec/policy-language.md"
-_BLOCK = Operator.BLOCK
-"""Looking a member up in an enumeration costs more than the rest of a comparison."""
-
-_MOST_TABLES = 1024
-"""Tables kept in memory; a set of policies has a few, and what is found must not grow it."""
-
-NO_POLICY = Citation("built-in", "no-base-policy", "policy-language §5: empty denies", _LANGUAGE, 1)
-NOT_GRANTED = Citation(
-    "built-in", "purpose-not-granted", "policy-language §5: the key grants it too", _LANGUAGE, 1
-)
-
 # --- the set in force ----------------------------------------------------------------------------
-
-
-Rulings = tuple[Ruling, Ruling, Ruling]
-"""One for each band of a score: ``rulings[Band.LOW]`` and so on."""
-
-
-class _Compiled:
-    """A row in the words of the domain: what ``decide`` copies its answer from.
-
-    ``alone`` says what becomes of a finding by itself; ``beside`` also asks what else was found.
-    ``banded``: the band of a score makes a difference.
-    """
-
-    __slots__ = ("_row", "_tables", "_watched", "alone", "banded", "request", "unnamed")
-
-    def __init__(self, row: Row, request: Decision) -> None:
-        self.request = request
-        self.unnamed = _alike(
-            Ruling(_BLOCK, restore=False, citations=request.denied)
-            if request.denied
-            else _ruling(row.unnamed)
-        )
-        self._row = row
-        self._watched: frozenset[str] = frozenset()
-        if not request.denied:
-            self._watched = self._watched.union(*(each.types for each in row.beside))
-        self._tables: dict[frozenset[str], Mapping[str, Rulings]] = {}
-        self.alone: Mapping[str, Rulings] = {} if request.denied else self._table(frozenset())
-        self.banded = any(len(set(each)) > 1 for each in self.alone.values()) or bool(row.beside)
-
-    def beside(self, findings: Sequence[Finding]) -> Mapping[str, Rulings]:
-        """The table for these findings: some of them make policy stricter with others."""
-        if not self._watched:
-            return self.alone
-        present = self._watched & {finding.entity_type for finding in findings}
-        if not present:
-            return self.alone
-        table = self._tables.get(present)
-        if table is None:
-            if len(self._tables) >= _MOST_TABLES:
-                self._tables.clear()
-            table = self._tables[present] = self._table(present)
-        return table
-
-    def _table(self, present: frozenset[str]) -> dict[str, Rulings]:
-        cells = dict(self._row.cells)
-        for each in self._row.beside:
-            cell = cells.setdefault(each.value, self._row.unnamed)
-            if not present.isdisjoint(each.types):
-                cells[each.value] = cell.join(each.cell)
-        return {
-            entity: _by_band([_ruling(cells.get((entity, b), self._row.unnamed)) for b in Band])
-            for entity in {entity for entity, _ in cells}
-        }
-
-
-def _by_band(rulings: Sequence[Ruling]) -> Rulings:
-    low, medium, high = rulings
-    return low, medium, high
-
-
-def _alike(ruling: Ruling) -> Rulings:
-    return ruling, ruling, ruling
 
 
 class PolicySet:
@@ -134,7 +52,7 @@ class PolicySet:
         self._policies = tuple(unique[ref] for ref in self._refs)
         self._available = tuple(available)
         self._days = tuple((each.starts, each.ends, each.name) for each in self._policies)
-        self._table: dict[tuple[Role, Purpose, frozenset[Category]], _Compiled] = {}
+        self._table: dict[tuple[Role, Purpose, frozenset[Category]], Compiled] = {}
         self._categories = frozenset().union(
             *(rule.when.categories or () for each in self._policies for rule in each.rules)
         )
@@ -183,74 +101,20 @@ class PolicySet:
 
     def compiled(
         self, role: Role, purpose: Purpose, categories: frozenset[Category] = frozenset()
-    ) -> _Compiled:
+    ) -> Compiled:
         """The row of the table for such a request, compiled when first asked for."""
         key = (role, purpose, categories & self._categories)
         row = self._table.get(key)
         if row is None:
-            if len(self._table) >= _MOST_TABLES:
+            if len(self._table) >= MOST_TABLES:
                 self._table.clear()
             # Two threads may both compile it: the rows are equal, and either may stay.
-            row = self._table[key] = _compile(self._policies, *key, self.bounds)
+            row = self._table[key] = compile_row(self._policies, *key, self.bounds)
         return row
 
     def retention(self, role: Role, purpose: Purpose) -> Retention:
         """How long to keep what was not decided on: it may speak of every category."""
         return self.compiled(role, purpose, self._categories).request.retention
-
-
-def _compile(
-    policies: Sequence[Policy],
-    role: Role,
-    purpose: Purpose,
-    categories: frozenset[Category],
-    bounds: Retention,
-) -> _Compiled:
-    row = _NOTHING
-    if any(policy.kind is Kind.BASE for policy in policies):
-        row = reduce(Row.join, (row_of(each, role, purpose, categories) for each in policies))
-    request = Decision(
-        rulings=(),
-        denied=_sorted(row.denied),
-        constraints=ModelConstraints(row.tags, row.zones, row.decoding),
-        stages=tuple(
-            StageRequirement(stage, Action(point.level).name.lower(), _sorted(point.by))
-            for stage, point in sorted(row.stages.items())
-        ),
-        restore_tools=row.tools or frozenset(),
-        obligations=tuple(sorted(row.obligations)),
-        citations=_sorted(row.by),
-        retention=row.retention.join(bounds),
-    )
-    return _Compiled(row, request)
-
-
-def _ruling(cell: Cell) -> Ruling:
-    operator, first = Operator(cell.operator.level), _sorted(cell.operator.by)
-    if operator >= Operator.REDACT:
-        # What was redacted has left no mapping: there is nothing to restore, whoever asks.
-        return Ruling(operator, restore=False, citations=first)
-    then = _sorted(cell.restore.by - cell.operator.by)
-    return Ruling(operator, cell.restore.level == RESTORED, (*first, *then))
-
-
-def _sorted(citations: Iterable[Citation]) -> tuple[Citation, ...]:
-    return tuple(sorted(citations, key=lambda each: (each.policy, each.line, each.rule, each.file)))
-
-
-_NOTHING = Row(
-    denied=frozenset({NO_POLICY}),
-    cells={},
-    beside=frozenset(),
-    unnamed=Cell(Graded(Operator.BLOCK), Graded(WITHHELD)),
-    stages={},
-    tags=frozenset(),
-    zones=None,
-    tools=None,
-    obligations=frozenset(),
-    by=frozenset(),
-)
-"""What no policy, or overlays alone, say."""
 
 
 # --- the two questions of the pipeline -----------------------------------------------------------
@@ -306,9 +170,9 @@ def decide(  # noqa: PLR0913 - what there is to know of a request, all by keywor
     else:
         rulings = tuple([known.get(f.entity_type, unnamed)[0] for f in findings])
     denied = request.denied
-    blocked = {ruling.citations for ruling in rulings if ruling.operator is _BLOCK}
+    blocked = {ruling.citations for ruling in rulings if ruling.operator is BLOCK}
     if blocked:
-        denied = _sorted({*denied}.union(*blocked))
+        denied = in_order({*denied}.union(*blocked))
     # Field by field: ``dataclasses.replace`` would take longer than the decision.
     return Decision(
         rulings,
