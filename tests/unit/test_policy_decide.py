@@ -8,8 +8,9 @@ import pytest
 
 from gateway.domain import Finding, ModelConstraints, Operator, Principal, Purpose, Role
 from gateway.errors import PolicyUnavailableError, RequestError
-from gateway.policy.decide import NO_POLICY, NOT_GRANTED, PolicySet, admit, decide
+from gateway.policy.decide import PolicySet, admit, decide
 from gateway.policy.load import SHIPPED, load_policy, parse_policy, shipped
+from gateway.policy.table import NO_POLICY, NOT_GRANTED
 
 NOW = datetime(2026, 6, 1, 12, tzinfo=UTC)
 CLINICIAN = Principal(
