@@ -10,28 +10,24 @@ that one killed between its records is completed, too (``complete``).
 
 from __future__ import annotations
 
-import json
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
-from typing import Any
 
 from audit import blind
 from audit.authority import authority
 from audit.errors import RecordError, ScopeError
 from audit.ledger import Ledger, Unindex
 from audit.recipients import PrivateKey
-from audit.record import MAX_ERASED, Entry, expiry_month
-from audit.replay import ERASED, tag, tags_of
+from audit.record import Entry, expiry_month
+from audit.replay import ERASED, tag
 from audit.retention import Hold, holds
 from audit.subjects import Holding, Search, Subject, bodies, index_keys
+from audit.unfinished import begin, complete, end, pieces
 
 REFUSED = "erasure.refused"
 GROUNDS = tuple(f"17(1)({letter})" for letter in "abcdef")
 LEGAL_CLAIMS, LEGAL_OBLIGATION = "17(3)(e)", "17(3)(b)"
-_BEGUN = "erasures-begun"
-_LEFT_AFTER = timedelta(days=1)  # a plan without a record: no run that is still at work
 _LEAST_SHOWN = 4
 _TAG_LENGTH = 16
 
@@ -100,8 +96,16 @@ class Done:
     refusal: Refusal | None = None
 
 
-def plan(ledger: Ledger, private: PrivateKey, subject: Subject, start: int = 0) -> Plan:
+def plan(
+    ledger: Ledger,
+    private: PrivateKey,
+    subject: Subject,
+    start: int = 0,
+    before: int | None = None,
+) -> Plan:
     """Read what is held of a subject and decide whether it may go. Changes nothing.
+
+    Of the records from ``start`` on, and of those before another one where ``before`` says which.
 
     Raises:
         ScopeError: not an auditor who may read everything.
@@ -110,7 +114,7 @@ def plan(ledger: Ledger, private: PrivateKey, subject: Subject, start: int = 0) 
     search = Search(ledger.keys.key, private)
     with ledger.reading() as reader:
         size, _ = reader.last()
-        found = list(search.of_subject(bodies(reader, start), subject))
+        found = list(search.of_subject(bodies(reader, start, before), subject))
         keys, _ = index_keys(reader, ledger.keys.key, private)
         tokens = [
             token
@@ -174,7 +178,7 @@ def _refusal(
 def erase(ledger: Ledger, private: PrivateKey, request: Request) -> Done:
     """Erase a subject, or put on record that it was refused.
 
-    Records that come in while this works are erased, too: it ends when it finds none.
+    Records that come in until this is on record are erased, too.
 
     Raises:
         RecordError: no such ground.
@@ -185,29 +189,26 @@ def erase(ledger: Ledger, private: PrivateKey, request: Request) -> Done:
     request.check()
     who = authority(ledger, private)
     complete(ledger)
-    plans: list[Plan] = []
-    records: list[int] = []
-    rids: list[str] = []
-    start = 0
-    while True:
-        step = plan(ledger, private, request.subject, start)
-        if step.refusal is not None and not records:
-            return _refused(ledger, who, request, step, step.refusal)
+    first = plan(ledger, private, request.subject)
+    if first.refusal is not None:
+        return _refused(ledger, who, request, first, first.refusal)
+    plans, records, rids = [first], [], []
+    # What came in while the log was read is behind ``first`` and before its record: it may be
+    # sealed under keys that are named already, so it is named, too, before any is destroyed.
+    # Behind the record nobody seals under these keys any more.
+    for step in plans:
         if step.unreadable and not request.partial:
             closed = f"{step.unreadable} records do not open with this key: what the law or a hold"
             raise ScopeError(f"{closed} keeps in them is not known")
-        plans.append(step)
-        if not step.keys and not step.tokens:
-            break
-        rid = secrets.token_hex(16)
-        records += _record(ledger, who, request, step, rid)
-        rids.append(rid)
-        start = step.size
-    # Only now: a record that came in while the log was read is sealed under keys that are named
-    # already, and could not be found any more by what it says.
+        if step.keys or step.tokens:
+            rid = secrets.token_hex(16)
+            records += _record(ledger, who, request, step, rid)
+            rids.append(rid)
+            if step is first:
+                plans.append(plan(ledger, private, request.subject, step.size, records[0]))
     keys = ledger.keys.destroy(tuple(dict.fromkeys(key for each in plans for key in each.keys)))
     for rid in rids:
-        _end(ledger, rid)
+        end(ledger, rid)
     return Done(
         erased=tuple(index for each in plans for index in each.records),
         several=tuple(index for each in plans for index in each.several),
@@ -226,10 +227,11 @@ def _record(ledger: Ledger, who: str, request: Request, step: Plan, rid: str) ->
     One after the other, so that the first is there where any is.
     """
     tags = _padded([tag(key_id) for key_id in step.keys])
-    if len(tags) > MAX_ERASED:
-        _begin(ledger, rid, tags)
+    parts = pieces(tags)
+    if len(parts) > 1:
+        begin(ledger, rid, tags)
     written = []
-    for number, piece in enumerate(_pieces(tags)):
+    for number, piece in enumerate(parts):
         first = number == 0
         sealed = {
             "ground": request.ground,
@@ -247,10 +249,6 @@ def _record(ledger: Ledger, who: str, request: Request, step: Plan, rid: str) ->
         entry = Entry(ERASED, rid, features, sealed)
         written.append(ledger.submit(entry, unindex=unindex).result().index)
     return written
-
-
-def _pieces(tags: Sequence[str]) -> list[list[str]]:
-    return [list(tags[at : at + MAX_ERASED]) for at in range(0, len(tags), MAX_ERASED)]
 
 
 def _padded(tags: Sequence[str]) -> list[str]:
@@ -272,55 +270,3 @@ def _refused(ledger: Ledger, who: str, request: Request, step: Plan, refusal: Re
     entry = Entry(REFUSED, None, {"role": "auditor"}, sealed, texts, subject=subject)
     index = ledger.submit(entry).result().index
     return Done((), (), (), 0, step.unreadable, (index,), refusal=refusal)
-
-
-# --- one that needs several records (audit-format.md §11.8) -----------------------------------
-
-
-def complete(ledger: Ledger) -> int:
-    """Bring erasures to their end that were killed between their records; how many records it took.
-
-    A plan of which no record is durable is none: nothing was erased. It goes when it is a day old,
-    for a run may be about to write its first.
-
-    Raises:
-        LedgerError, KeyStoreError: not to the end: the next start goes on.
-    """
-    added = 0
-    for plan_of in _begun(ledger):
-        rid, tags = str(plan_of["rid"]), [str(each) for each in plan_of["erased"]]
-        with ledger.reading() as reader:
-            rows = reader.by_rid(rid)
-            told, first = tags_of(row.body for row in rows), rows[0].index if rows else None
-        if first is None:
-            if ledger.now - datetime.fromisoformat(str(plan_of["at"])) > _LEFT_AFTER:
-                _end(ledger, rid)
-            continue
-        for piece in _pieces([each for each in tags if each not in told]):
-            features = {"role": "system", "erased": piece}
-            ledger.submit(Entry(ERASED, rid, features, {"continues": first})).result()
-            added += 1
-        named = frozenset(tags)
-        ledger.keys.destroy([key_id for key_id in ledger.keys.ids() if tag(key_id) in named])
-        _end(ledger, rid)
-    return added
-
-
-def _begun(ledger: Ledger) -> list[dict[str, Any]]:
-    """The plans: the id of their records, when they were made, and all tags in their order."""
-    note = ledger.keys.note(_BEGUN)
-    found: list[dict[str, Any]] = json.loads(note) if note else []
-    return found
-
-
-def _begin(ledger: Ledger, rid: str, tags: Sequence[str]) -> None:
-    """Leave a plan. It tells no more than the records will: tags, in a store that is locked."""
-    plan_of = {"rid": rid, "at": ledger.now.isoformat(), "erased": tags}
-    ledger.keys.set_note(_BEGUN, json.dumps([*_begun(ledger), plan_of]).encode())
-
-
-def _end(ledger: Ledger, rid: str) -> None:
-    plans = _begun(ledger)
-    rest = [each for each in plans if each["rid"] != rid]
-    if len(rest) < len(plans):
-        ledger.keys.set_note(_BEGUN, json.dumps(rest).encode() if rest else None)

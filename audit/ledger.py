@@ -314,13 +314,13 @@ class Ledger:
             if not self._writable:
                 self._appender.probe()
             return [], []
-        try:
-            return batch, self._appender.append(batch, sign=sign)
-        except StaleKeysError:
-            self._preparer.forget_owners()
-            sealed_again = self._preparer.prepare([one.wanted for one in batch], self._unsealed)
-            batch[:] = sealed_again  # the caller's, too: who failed now is released already
-            return batch, self._appender.append(batch, sign=sign)
+        while True:  # an erasure at a time, each of which was put on record by somebody
+            try:
+                return batch, self._appender.append(batch, sign=sign)
+            except StaleKeysError:
+                self._preparer.forget_owners()
+                again = self._preparer.prepare([one.wanted for one in batch], self._unsealed)
+                batch[:] = again  # the caller's, too: who failed now is released already
 
     def _unsealed(self, wanted: Wanted) -> None:
         self._release(wanted.future, LedgerError("an entry could not be sealed"))

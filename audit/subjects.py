@@ -164,9 +164,14 @@ def _values(plain: Mapping[str, Any]) -> set[str]:
     return {normalised(str(value)) for value in plain["values"].values()}
 
 
-def bodies(reader: Reader, start: int = 0) -> Iterator[tuple[int, bytes]]:
-    """Positions and bytes of a ledger's records, from ``start`` on."""
-    return ((row.index, row.body) for row in reader.rows(start))
+def bodies(
+    reader: Reader, start: int = 0, before: int | None = None
+) -> Iterator[tuple[int, bytes]]:
+    """Positions and bytes of a ledger's records, from ``start`` on and ``before`` another one."""
+    for row in reader.rows(start):
+        if before is not None and row.index >= before:
+            return
+        yield row.index, row.body
 
 
 # --- by the blind index (audit-format.md §11.2) -----------------------------------------------

@@ -6,10 +6,10 @@ import asyncio
 
 import structlog
 
-from audit.erase import complete
 from audit.errors import AuditError
 from audit.ledger import Ledger
 from audit.retention import Expirer
+from audit.unfinished import complete
 from gateway.engine.tally import SAVE_S, Tally
 
 log = structlog.get_logger()

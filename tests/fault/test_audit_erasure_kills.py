@@ -29,7 +29,7 @@ import os, signal, sys
 from datetime import UTC, datetime
 from pathlib import Path
 from sqlalchemy import Engine, event
-from audit import erase as parts
+from audit import unfinished as parts
 from audit.erase import Request, erase
 from audit.keys import load_private
 from audit.ledger import Ledger
