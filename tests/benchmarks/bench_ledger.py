@@ -3,7 +3,8 @@
 Every ledger here is a real one, sealed to real auditors and synced to the disk below TMPDIR; the
 one of a million records is written by the same 64 writers as all others. Rounds are short and take
 turns, their median counts, and beside them stands how quick this machine's signatures and wraps
-were meanwhile. CLOISTER_BENCH_SCALE=0.01 is a trial with smaller ledgers; its figures are no bars'.
+were meanwhile. CLOISTER_BENCH_SCALE=0.01 is a trial with smaller ledgers, and CLOISTER_BENCH_PART=rates
+measures appending alone; both keep no results.
 """
 
 from __future__ import annotations
@@ -30,10 +31,11 @@ from audit.merkle import inclusion_proof
 from audit.store import LedgerStore
 from gateway.clock import utc_now
 from tests import postgres
-from tests.benchmarks.harness import Figure, percentile, publish
+from tests.benchmarks.harness import RESULTS, Figure, percentile, publish
 from tests.benchmarks.writers import OPTIONS, intent
 
 SCALE = float(os.environ.get("CLOISTER_BENCH_SCALE", "1"))
+RATES_ALONE = os.environ.get("CLOISTER_BENCH_PART") == "rates"
 MANY, BUNDLED, FEW = int(1_000_000 * SCALE), int(100_000 * SCALE), 1_000
 ROUNDS, SECONDS = 9, 4.0
 SIDE_ROUNDS = 3
@@ -252,6 +254,8 @@ def measure(folder: Path) -> list[Figure]:
     with ExitStack() as stack:
         server = stack.enter_context(postgres.running())
         figures += throughput(folder, server, machine)
+    if RATES_ALONE:
+        return [*figures, *latency(folder), *machine.figures()]
     figures += [*variants(folder), *latency(folder), *verifying(folder)]
     many = make_home(folder / "many")
     whole = written(many, records=MANY)
@@ -268,13 +272,14 @@ def main() -> int:
     if postgres.binaries() is None:
         sys.stderr.write(f"{postgres.MISSING}: sudo apt-get install postgresql\n")
         return 1
-    with tempfile.TemporaryDirectory(prefix="bench-ledger-") as folder:
-        figures = measure(Path(folder))
     notes = (
         f"64 writers, 1 KB of text each, median of {ROUNDS} rounds of {SECONDS:.0f} s; the long "
         f"ledger has {MANY:,} records, the bundle {BUNDLED:,}; both on this machine's disk."
     )
-    return publish("ledger" if SCALE == 1 else "ledger-trial", figures, notes=notes)
+    with tempfile.TemporaryDirectory(prefix="bench-ledger-") as name:
+        folder = Path(name)
+        kept = RESULTS if SCALE == 1 and not RATES_ALONE else folder
+        return publish("ledger", measure(folder), notes=notes, folder=kept)
 
 
 if __name__ == "__main__":
