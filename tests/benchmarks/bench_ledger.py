@@ -3,7 +3,7 @@
 Every ledger here is a real one, sealed to real auditors and synced to the disk below TMPDIR; the
 one of a million records is written by the same 64 writers as all others. Rounds are short and take
 turns, their median counts, and beside them stands how quick this machine's signatures and wraps
-were meanwhile. CLOISTER_BENCH_SCALE=0.01 is a trial with smaller ledgers, and CLOISTER_BENCH_PART=rates
+were meanwhile. CLOISTER_BENCH_SCALE=0.01 is a trial with smaller ledgers; CLOISTER_BENCH_PART=rates
 measures appending alone; both keep no results.
 """
 
