@@ -59,9 +59,10 @@ def test_init_takes_an_auditors_public_key(tmp_path):
         home, "show", str(home), "--key", str(key), "--keystore", str(home / "keystore.db"),
         "-o", "json", module="audit",
     )  # fmt: skip
-    made, issued = map(json.loads, opened.splitlines())
+    made, issued, looked = map(json.loads, opened.splitlines())
     assert (made["event"], made["sealed"]["lock"]) == ("home.made", "none")
     assert (issued["event"], issued["sealed"]["for"]) == ("key.issued", "dr-two")
+    assert (looked["event"], looked["sealed"]["command"]) == ("seals.opened", "show")
 
 
 @pytest.mark.parametrize("first", [[], ["--demo"]], ids=["real", "demo"])
@@ -200,7 +201,7 @@ def test_mask_streams_rows_in_order_and_loses_nothing_to_a_bad_one(tmp_path):
         "--keystore", str(home / "keystore.db"), module="audit",
     )  # fmt: skip
     events = [json.loads(line)["event"] for line in shown.splitlines()]
-    assert events == ["home.made", "mask-run"]
+    assert events == ["home.made", "mask-run", "seals.opened"]
 
 
 def test_mask_of_good_rows_exits_0(tmp_path):
