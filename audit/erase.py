@@ -64,6 +64,7 @@ class Plan:
     """What an erasure would do to the records from ``start`` to ``size``.
 
     ``held``: others' records with values of the subject, which a legal hold keeps as they are.
+    ``own``: by which receipts and pseudonyms a record that names nobody is known to be theirs.
     """
 
     keys: tuple[bytes, ...] = field(repr=False)
@@ -75,6 +76,7 @@ class Plan:
     size: int
     held: tuple[int, ...] = ()
     near: tuple[int, ...] = ()
+    own: frozenset[str | None] = field(repr=False, default=frozenset())
     refusal: Refusal | None = None
 
 
@@ -100,18 +102,19 @@ def plan(
     ledger: Ledger,
     private: PrivateKey,
     subject: Subject,
-    start: int = 0,
+    after: Plan | None = None,
     before: int | None = None,
 ) -> Plan:
     """Read what is held of a subject and decide whether it may go. Changes nothing.
 
-    Of the records from ``start`` on, and of those before another one where ``before`` says which.
+    Of all records, or of those that came in ``after`` another plan and ``before`` a record.
 
     Raises:
         ScopeError: not an auditor who may read everything.
     """
     authority(ledger, private)
-    search = Search(ledger.keys.key, private)
+    start = 0 if after is None else after.size
+    search = Search(ledger.keys.key, private, own=set() if after is None else set(after.own))
     with ledger.reading() as reader:
         size, _ = reader.last()
         found = list(search.of_subject(bodies(reader, start, before), subject))
@@ -135,6 +138,7 @@ def plan(
         size=size,
         held=tuple(holding.index for holding in held),
         near=tuple(search.near),
+        own=frozenset(search.own),
         refusal=_refusal(ledger, in_force, subject, found),
     )
 
@@ -178,7 +182,7 @@ def _refusal(
 def erase(ledger: Ledger, private: PrivateKey, request: Request) -> Done:
     """Erase a subject, or put on record that it was refused.
 
-    Records that come in until this is on record are erased, too.
+    Records that come in until the erasure's first record are erased, too; later ones are not.
 
     Raises:
         RecordError: no such ground.
@@ -192,20 +196,20 @@ def erase(ledger: Ledger, private: PrivateKey, request: Request) -> Done:
     first = plan(ledger, private, request.subject)
     if first.refusal is not None:
         return _refused(ledger, who, request, first, first.refusal)
+    if first.unreadable and not request.partial:
+        closed = f"{first.unreadable} records do not open with this key: what the law or a hold"
+        raise ScopeError(f"{closed} keeps in them is not known")
     plans, records, rids = [first], [], []
     # What came in while the log was read is behind ``first`` and before its record: it may be
     # sealed under keys that are named already, so it is named, too, before any is destroyed.
     # Behind the record nobody seals under these keys any more.
     for step in plans:
-        if step.unreadable and not request.partial:
-            closed = f"{step.unreadable} records do not open with this key: what the law or a hold"
-            raise ScopeError(f"{closed} keeps in them is not known")
         if step.keys or step.tokens:
             rid = secrets.token_hex(16)
             records += _record(ledger, who, request, step, rid)
             rids.append(rid)
             if step is first:
-                plans.append(plan(ledger, private, request.subject, step.size, records[0]))
+                plans.append(plan(ledger, private, request.subject, first, records[0]))
     keys = ledger.keys.destroy(tuple(dict.fromkeys(key for each in plans for key in each.keys)))
     for rid in rids:
         end(ledger, rid)

@@ -80,6 +80,8 @@ class Search:
     gone: int = 0
     near: list[int] = field(default_factory=list)
     exports: list[int] = field(default_factory=list)
+    own: set[str | None] = field(repr=False, default_factory=set)
+    """Receipts and pseudonyms of the requests about the subject that were found so far."""
 
     def opened(self, bodies: Iterable[tuple[int, bytes]]) -> Iterator[tuple[int, Header, Opened]]:
         """Every record that opens.
@@ -104,13 +106,12 @@ class Search:
     ) -> Iterator[Holding]:
         """The records that concern a subject."""
         names = subject.names()
-        own: set[str | None] = set()  # receipts and pseudonyms of requests about the subject
         for index, header, opened in self.opened(bodies):
-            follows = header.rid in own or opened.who in own
+            follows = header.rid in self.own or opened.who in self.own
             found = _holding(index, header, opened, names, follows=follows)
             if found is not None:
                 if found.own:
-                    own |= {header.rid, opened.who} - {None}
+                    self.own |= {header.rid, opened.who} - {None}
                 yield found
             if _is_near(opened, names, found):
                 self.near.append(index)

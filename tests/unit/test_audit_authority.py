@@ -174,12 +174,16 @@ def test_what_comes_in_while_the_log_is_read_goes_too(home):
         def racing(entry, **more):
             if entry.event == ERASED and not raced:
                 raced.append(submit(about(3, "S 1", PERSON_1="Aurelio Fontanez")).result().index)
+                # A report on a request of before, by a process that has forgotten whom it is about.
+                report = Entry("detection.reported", rid(1), {"role": "clinician"}, {},
+                               {"report.text": "Aurelio Fontanez"})  # fmt: skip
+                raced.append(submit(report).result().index)
             return submit(entry, **more)
 
         raced = []
         ledger.submit = racing
         done = erase(ledger, home.private, Request(Subject("S 1"), GROUND))
-    assert raced[0] in done.erased
+    assert set(raced) <= set(done.erased)
     assert values(home)[raced[0]] == set()
     assert erased(home, "S 1").erased == ()
 
